@@ -1,0 +1,50 @@
+# Every target creates .venv on its first call and reuses it later.
+# Use another interpreter with `make PYTHON=python3.12 test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# No request leaves the machine while the project is checked.
+export VALIDATE_PYPROJECT_NO_NETWORK := 1
+
+.PHONY: help install check format docs test demo clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+install: $(STAMP) ## create .venv and install the project with its tools
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed, $(PYTHON) is older: use make PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(STAMP)
+
+check: install ## linter, types, packaging, spelling, documentation, contents of the wheel
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/typos
+	$(MAKE) --no-print-directory docs
+	$(BIN)/pytest -q tests/test_packaging.py tests/test_architecture.py
+
+format: install ## sort imports and format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: install ## build the documentation, warnings are errors
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+test: install ## run every test
+	$(BIN)/pytest --cov --cov-report=term
+
+demo: install ## the whole way on a generated sample, in demo/
+	$(BIN)/denoisplit demo --out demo --overwrite
+
+clean: ## remove what was built, but not .venv
+	rm -rf build dist demo docs/_build .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,40 @@
+"""Fixtures shared by the tests: real images beside the repository, small inputs."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+REQUIRED = frozenset(filter(None, os.environ.get("DENOISPLIT_REQUIRE", "").split(",")))
+"""What must be present; a test that needs something else that is absent is skipped."""
+
+
+def skip_or_fail(environment: str, reason: str) -> None:
+    """Skip a test whose environment is absent, or fail it where that was required."""
+    if environment in REQUIRED:
+        pytest.fail(f"{reason} (required by DENOISPLIT_REQUIRE={environment})")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root folder of the project."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real images: DENOISPLIT_SHARED_DATA, or ../shared/data beside the repository."""
+    given = os.environ.get("DENOISPLIT_SHARED_DATA")
+    folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
+    if not (folder / "nf1_er_actin").is_dir():
+        skip_or_fail("shared", f"no real images in {folder}: set DENOISPLIT_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Generator with a fixed seed, new for each test."""
+    return np.random.default_rng(20240721)
