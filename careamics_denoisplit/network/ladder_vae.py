@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from careamics_denoisplit.network.blocks import Downsample, ResidualBlock, Upsample, residual_blocks
+from careamics_denoisplit.network.blocks import Downsample, ResidualBlock, residual_blocks
 from careamics_denoisplit.network.latent import LatentLevel
 from careamics_denoisplit.network.noise import Noise
 
@@ -55,7 +55,8 @@ class LadderVAE(nn.Module):
         Height and width in pixels of the training patch that the top prior is learned for, as
         published; None learns one prior that is constant in space and fits every size.
     stem_stride : {1, 2}
-        2 computes everything at half the resolution: about four times faster, a little softer.
+        2 computes everything at half the resolution and lets the head interleave 2 x 2 pixels:
+        about four times faster.
     exponential : {"stable", "plain"}
         How latent variances are computed.
     analytic_kl : bool
@@ -101,13 +102,9 @@ class LadderVAE(nn.Module):
             )
             for level, channels in enumerate(latent_channels)
         )
-        self.final: nn.Module = (
-            residual_blocks(filters, dropout, blocks_per_level)
-            if stem_stride == 1
-            else Upsample(filters, dropout, blocks_per_level)
-        )
+        self.final = residual_blocks(filters, dropout, blocks_per_level)
         head_channels = output_channels * (2 if gaussian_head else 1)
-        self.head = nn.Conv2d(filters, head_channels, kernel_size=3, padding=1)
+        self.head = nn.Conv2d(filters, head_channels * stem_stride**2, kernel_size=3, padding=1)
 
     def forward(
         self, x: Float[Tensor, "b 1 y x"], noise: Noise, compute_kl: bool = True
@@ -167,11 +164,19 @@ class LadderVAE(nn.Module):
             largest.insert(0, out.largest_log_variance)
             if out.kl_map is not None:
                 kl_maps.insert(0, out.kl_map)
-        parameters = self.head(crop_centrally(self.final(above), features.size))
+        parameters = self._apply_head(self.final(above), features.size)
         if not self.gaussian_head:
             return LadderOutput(parameters, tuple(kl_maps), None, tuple(largest))
         prediction, log_variance = parameters.chunk(2, dim=1)
         return LadderOutput(prediction, tuple(kl_maps), log_variance, tuple(largest))
+
+    def _apply_head(
+        self, x: Float[Tensor, "b f _ _"], size: tuple[int, int]
+    ) -> Float[Tensor, "b _ _ _"]:
+        if self.stem_stride == 1:  # cropping first makes the head see zeros at the border
+            cropped: Tensor = self.head(crop_centrally(x, size))
+            return cropped
+        return crop_centrally(nn.functional.pixel_shuffle(self.head(x), self.stem_stride), size)
 
     def _top_prior_size(self, patch: tuple[int, int] | None) -> tuple[int, int]:
         if patch is None:
