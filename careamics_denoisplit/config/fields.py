@@ -1,0 +1,34 @@
+"""Field types shared by the settings: strict numbers, and tuples that files write as lists."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+
+def list_to_tuple(value: Any) -> Any:
+    """Turn a list into a tuple, because YAML and JSON know lists only."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+"""Whole number of at least one; `true` is not a number."""
+
+NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
+"""Whole number of at least zero."""
+
+NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+"""Finite number of at least zero."""
+
+Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
+"""Finite number of at least zero and below one."""
+
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false; numbers and texts are refused."""
+
+Counts = Annotated[tuple[Count, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
+"""Whole numbers of at least one, one or more of them."""
+
+Texts = Annotated[
+    tuple[Annotated[str, Field(strict=True)], ...], BeforeValidator(list_to_tuple)
+]
+"""Texts; numbers and truth values are refused, so that names stay what was typed."""
