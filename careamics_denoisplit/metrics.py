@@ -212,7 +212,9 @@ def leakage(prediction: Stack, truth: Stack) -> Float64[np.ndarray, "c"]:
     coefficients = np.abs(_split_coefficients(prediction, truth))
     total = coefficients.sum(axis=1)
     other = total - np.diagonal(coefficients)
-    return np.divide(other, total, out=np.full_like(total, np.nan), where=total > 0.0)
+    share: np.ndarray = np.full_like(total, np.nan)
+    np.divide(other, total, out=share, where=total > 0.0)
+    return share
 
 
 def mixture_leakage(mixture: Plane, truth: Stack) -> Float64[np.ndarray, "c"]:
