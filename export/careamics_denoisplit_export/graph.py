@@ -1,0 +1,160 @@
+"""The module that packages hold: gray values in, channels and their uncertainty out.
+
+It can be traced: no random operator, no constant that carries a device, no size that is fixed.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from careamics_denoisplit.network.ladder_vae import Features, LadderVAE
+from careamics_denoisplit.network.noise import CounterNoise
+
+
+class ExportGraph(nn.Module):
+    """Predict mean and standard deviation over counter-based posterior samples, in gray values.
+
+    The same function as prediction of one tile that starts at the image's origin. Statistics and
+    calibration are buffers, so they travel with the weights.
+
+    Parameters
+    ----------
+    network : LadderVAE
+        The network; its dropout layers are replaced, because they would be traced.
+    n_samples : int
+        Number of posterior samples, at least 2.
+    seed : int
+        Seed of the samples.
+    """
+
+    def __init__(self, network: LadderVAE, n_samples: int, seed: int) -> None:
+        super().__init__()
+        self.network = network
+        self.n_samples = n_samples
+        self.seed = seed
+        channels = network.output_channels
+        remove_dropout(network)
+        self.register_buffer("input_mean", torch.zeros(1))
+        self.register_buffer("input_std", torch.ones(1))
+        self.register_buffer("target_means", torch.zeros(channels))
+        self.register_buffer("target_stds", torch.ones(channels))
+        self.register_buffer("factors", torch.ones(channels))
+
+    def forward(self, raw: Float[Tensor, "1 1 y x"]) -> Float[Tensor, "1 c2 y x"]:
+        """Split and denoise one image.
+
+        Parameters
+        ----------
+        raw : torch.Tensor of shape (1, 1, Y, X)
+            Gray values of the mixture.
+
+        Returns
+        -------
+        torch.Tensor of shape (1, 2C, Y, X)
+            Mean of each channel, then calibrated standard deviation of each channel, both in
+            the channel's gray values.
+        """
+        height, width = raw.shape[-2:]
+        normalised = (raw - self.input_mean) / self.input_std
+        multiple = self.network.size_multiple
+        top, left = -height % multiple // 2, -width % multiple // 2
+        padded = nn.functional.pad(
+            normalised,
+            (left, -width % multiple - left, top, -height % multiple - top),
+        )
+        mean, spread = self.moments(padded)
+        crop = (..., slice(top, top + height), slice(left, left + width))
+        means = mean[crop] * per_channel(self.target_stds) + per_channel(self.target_means)
+        spreads = spread[crop] * per_channel(self.target_stds)
+        return torch.cat((means, spreads * per_channel(self.factors)), dim=1)
+
+    def moments(
+        self, x: Float[Tensor, "1 1 y x"]
+    ) -> tuple[Float[Tensor, "1 c y x"], Float[Tensor, "1 c y x"]]:
+        """Mean and unbiased standard deviation over the samples (Welford), normalised.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (1, 1, Y, X)
+            Normalised image whose sides are multiples of the network's.
+        """
+        features = self.network.encode(x)
+        mean = self.sample(features, 0)
+        squares = mean * 0
+        for number in range(1, self.n_samples):
+            sample = self.sample(features, number)
+            deviation = sample - mean
+            mean = mean + deviation / (number + 1)
+            squares = squares + deviation * (sample - mean)
+        return mean, (squares / (self.n_samples - 1)).sqrt()
+
+    def sample(self, features: Features, number: int) -> Float[Tensor, "1 c y x"]:
+        """Decode one posterior sample, normalised.
+
+        Parameters
+        ----------
+        features : Features
+            The encoder's features, computed once.
+        number : int
+            Number of the sample; 2k and 2k + 1 are antithetic.
+        """
+        noise = CounterNoise(
+            self.seed,
+            samples=(number,),
+            origins=((0, 0),),
+            size_multiple=self.network.size_multiple,
+            levels=self.network.levels_count,
+        )
+        return self.network.decode(features, noise, compute_kl=False).prediction
+
+
+def build_graph(
+    output_channels: int,
+    latent_channels: Sequence[int],
+    filters: int,
+    blocks_per_level: int,
+    stem_stride: Literal[1, 2],
+    exponential: Literal["stable", "plain"],
+    gaussian_head: bool,
+    n_samples: int,
+    seed: int,
+    prior_size: Sequence[int] = (),
+) -> ExportGraph:
+    """Build the graph with fresh weights, in evaluation mode, for a state dict to be loaded.
+
+    Parameters
+    ----------
+    output_channels, latent_channels, filters, blocks_per_level, stem_stride, exponential, \
+gaussian_head, prior_size
+        Settings of `LadderVAE`; an empty `prior_size` is a prior that is constant in space.
+    n_samples, seed : int
+        Settings of `ExportGraph`.
+    """
+    network = LadderVAE(
+        output_channels=output_channels,
+        latent_channels=tuple(latent_channels),
+        filters=filters,
+        blocks_per_level=blocks_per_level,
+        gaussian_head=gaussian_head,
+        prior_size=(prior_size[0], prior_size[1]) if prior_size else None,
+        stem_stride=stem_stride,
+        exponential=exponential,
+    )
+    return ExportGraph(network, n_samples, seed).eval()
+
+
+def remove_dropout(module: nn.Module) -> None:
+    """Replace dropout layers by identities: traced, they would be random operators."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Dropout | nn.Dropout2d):
+            setattr(module, name, nn.Identity())
+        else:
+            remove_dropout(child)
+
+
+def per_channel(values: Float[Tensor, " c"]) -> Float[Tensor, "1 c 1 1"]:
+    """Shape one value per channel for images."""
+    return values[None, :, None, None]

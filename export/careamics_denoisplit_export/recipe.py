@@ -1,0 +1,225 @@
+"""What only a person knows about a package: its name, authors, licence, purpose."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from careamics_denoisplit.config.fields import list_to_tuple
+from careamics_denoisplit.errors import ConfigurationError
+from careamics_denoisplit.files import load_yaml, safe_name
+
+PLACEHOLDER_AUTHOR = "Unnamed author"
+"""Stands where nobody is named; a package that carries it is not fit for the zoo."""
+
+_FORBIDDEN_IN_NAMES = "stardist"  # Fiji's engine takes another path for such names
+
+
+def _named(value: Any) -> Any:
+    # A licence or a name such as `1.0` must not arrive as a number.
+    if isinstance(value, bool | int | float):
+        raise ValueError(f"must be text, got {value!r}; put it in quotes")
+    return value
+
+
+Text = Annotated[
+    str,
+    BeforeValidator(_named),
+    StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=4096),
+]
+Line = Annotated[Text, StringConstraints(pattern=r"^[^\r\n\x00-\x1f]*$", max_length=256)]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Person(_Facts):
+    """An author."""
+
+    name: Annotated[Line, StringConstraints(pattern=r"^[^/\\]+$")]
+    """Full name."""
+    affiliation: Line | None = None
+    """Institute."""
+    orcid: Annotated[Line, StringConstraints(pattern=r"^(\d{4}-){3}\d{3}[\dX]$")] | None = None
+    """ORCID, such as 0000-0002-1825-0097."""
+    github_user: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,39}$")] | None = None
+    """Name on GitHub."""
+
+
+class Maintainer(_Facts):
+    """Somebody who answers questions about the package."""
+
+    github_user: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,39}$")]
+    """Name on GitHub."""
+    name: Annotated[Line, StringConstraints(pattern=r"^[^/\\]+$")] | None = None
+    """Full name."""
+
+
+class Citation(_Facts):
+    """Work to cite; `doi` or `url` is needed."""
+
+    text: Line
+    """Authors, title, journal, year."""
+    doi: Annotated[Line, StringConstraints(pattern=r"^10\.[0-9.]+/\S+$")] | None = None
+    """Digital object identifier without the address of a resolver."""
+    url: Annotated[Line, StringConstraints(pattern=r"^https://\S+$")] | None = None
+    """Address, where there is no DOI."""
+
+    @model_validator(mode="after")
+    def _need_a_place(self: Self) -> Self:
+        if self.doi is None and self.url is None:
+            raise ValueError("give `doi` or `url`")
+        return self
+
+
+DENOISPLIT = Citation(
+    text="Ashesh and Jug: denoiSplit: a method for joint microscopy image splitting and "
+    "unsupervised denoising, ECCV 2024",
+    doi="10.48550/arXiv.2403.11854",
+)
+
+
+class Recipe(_Facts):
+    """Facts about one package that no file of a training run contains.
+
+    Everything else in the package is measured or copied from the run.
+    """
+
+    name: Annotated[
+        Line, StringConstraints(min_length=5, max_length=128, pattern=r"^[A-Za-z0-9_+\- ()]+$")
+    ]
+    """Name shown to users: letters, digits, blanks and `_ + - ( )`."""
+    description: Annotated[Line, StringConstraints(max_length=1024)]
+    """One or two sentences: what is separated, in which images."""
+    authors: Annotated[tuple[Person, ...], BeforeValidator(list_to_tuple), Field(min_length=1)] = (
+        Person(name=PLACEHOLDER_AUTHOR),
+    )
+    """Who made the model."""
+    maintainers: Annotated[tuple[Maintainer, ...], BeforeValidator(list_to_tuple)] = ()
+    """Who answers questions."""
+    license: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9.+-]+$")] = "CC-BY-4.0"
+    """SPDX identifier of the weights' licence."""
+    cite: Annotated[tuple[Citation, ...], BeforeValidator(list_to_tuple)] = (DENOISPLIT,)
+    """Work to cite."""
+    id: Annotated[Line, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")] | None = None
+    """Identifier; the zoo replaces it. None makes one from the name."""
+    version: Annotated[Line, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] = "0.1.0"
+    """Semantic version of the model."""
+    tags: Annotated[tuple[Line, ...], BeforeValidator(list_to_tuple)] = ()
+    """Search words beside those that every package gets."""
+    git_repo: Annotated[Line, StringConstraints(pattern=r"^https://\S+$")] | None = None
+    """Address of the source code or of the training protocol."""
+    training_data: Text | None = None
+    """Which images the model was trained on and where they come from."""
+    validation: Text | None = None
+    """How the model was validated, on which images, with which result."""
+    limits: Text | None = None
+    """What the model must not be used for, beyond the general limits."""
+    modality: Line | None = None
+    """Microscope, such as "spinning disk confocal"."""
+    objective: Line | None = None
+    """Objective, magnification and numerical aperture."""
+    pixel_size: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Pixel size of the training images in micrometres."""
+    acquisition: Text | None = None
+    """How the mixture is acquired: exposure, gain, offset, bit depth."""
+    status: Literal["demonstration", "research"] = "research"
+    """`demonstration` is stated at every place where a user looks first."""
+    test_image: Path | None = None
+    """TIFF or NPY image (Y, X) in gray values for the test tensors; relative to the recipe."""
+
+    @model_validator(mode="after")
+    def _allow_every_engine(self: Self) -> Self:
+        if _FORBIDDEN_IN_NAMES in self.name.lower():
+            raise ValueError(f"`name` must not contain {_FORBIDDEN_IN_NAMES!r}: Fiji reserves it")
+        return self
+
+    @property
+    def identifier(self) -> str:
+        """Identifier of the package: as given, or the name in lower case."""
+        return self.id or safe_name(self.name).lower().replace("_", "-")
+
+    @property
+    def title(self) -> str:
+        """Name as shown, with the word "demonstration" where the package is one."""
+        if self.status == "demonstration" and "demonstration" not in self.name.lower():
+            return f"{self.name} (demonstration)"
+        return self.name
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe from YAML.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        YAML file with the fields of `Recipe`.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file is no plain YAML, or a field is unknown, missing or wrong; the message names
+        each field.
+    """
+    return recipe_from(load_yaml(Path(path)), name=str(path), folder=Path(path).parent)
+
+
+def recipe_from(facts: dict[str, Any], *, name: str = "recipe", folder: Path = Path()) -> Recipe:
+    """Check facts given as a dict; see `load_recipe`.
+
+    Parameters
+    ----------
+    facts : dict
+        Fields of `Recipe`.
+    name : str
+        How error messages call it.
+    folder : pathlib.Path
+        What a relative `test_image` is relative to.
+    """
+    if isinstance(facts.get("test_image"), str):
+        facts = {**facts, "test_image": folder / facts["test_image"]}
+    try:
+        return Recipe.model_validate(facts)
+    except ValidationError as error:
+        wrong = "; ".join(_in_words(entry) for entry in error.errors())
+        raise ConfigurationError(f"{name}: {wrong}. Correct these fields.") from error
+
+
+def default_recipe(channel_names: tuple[str, ...]) -> Recipe:
+    """Return the recipe of a package for which nobody wrote one.
+
+    Parameters
+    ----------
+    channel_names : tuple of str
+        Identifiers of the channels.
+    """
+    named = re.sub(r"[^A-Za-z0-9_+\- ()]", "_", " ".join(channel_names))[:80]
+    return Recipe(
+        name=f"denoiSplit {named}",
+        description=f"Splits one fluorescence image into denoised {_listed(channel_names)}, "
+        "with the uncertainty of each.",
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _in_words(entry: Any) -> str:
+    place = ".".join(str(part) for part in entry["loc"]) or "the whole"
+    message = str(entry["msg"]).removeprefix("Value error, ")
+    if entry["type"] == "extra_forbidden":
+        return f"`{place}` is no field of a recipe"
+    if entry["type"] == "missing":
+        return f"`{place}` is missing"
+    return f"`{place}`: {message}, got {str(entry['input'])[:60]!r}"

@@ -1,0 +1,132 @@
+"""The two weight formats of a package: TorchScript by tracing, and a plain state dict."""
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from careamics_denoisplit.errors import FaultError
+from careamics_denoisplit_export import tracing
+from careamics_denoisplit_export.architecture import CALLABLE
+
+TORCHSCRIPT_FILE = "weights.pt"
+STATE_DICT_FILE = "weights_state_dict.pth"
+
+_ALIGNMENT = 64  # torch maps tensors into memory from offsets that are multiples of this
+_OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
+# Stack traces of the tracing machine, with its paths; no engine needs them.
+_TRACES = (".debug_pkl",)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A TorchScript archive and what the same graph computed without tracing.
+
+    Attributes
+    ----------
+    archive : bytes
+        Content of the TorchScript file.
+    output : numpy.ndarray of shape (1, 2C, Y, X)
+        float32 result of the graph on the raw test image.
+    """
+
+    archive: bytes
+    output: Float[np.ndarray, "1 c2 y x"]
+
+
+def write_torchscript(
+    source: str,
+    settings: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    raw: Float[np.ndarray, "1 1 y x"],
+) -> Traced:
+    """Trace the graph on a raw image, in a process of its own.
+
+    Parameters
+    ----------
+    source : str
+        Source of architecture.py.
+    settings : mapping
+        Keyword arguments of the callable in it, plain JSON types.
+    state : mapping of str to torch.Tensor
+        Weights, statistics and calibration.
+    raw : numpy.ndarray of shape (1, 1, Y, X)
+        Gray values, float32.
+
+    Raises
+    ------
+    FaultError
+        If the process fails; the message holds its last line.
+    """
+    job = io.BytesIO()
+    torch.save(
+        {
+            "source": source,
+            "callable": CALLABLE,
+            "kwargs": json.dumps(dict(settings), allow_nan=False),
+            "state": dict(state),
+            "raw": torch.from_numpy(raw),
+            "threads": torch.get_num_threads(),
+        },
+        job,
+    )
+    # -P: the folder of the script must not shadow torch's modules.
+    command = [sys.executable, "-P", str(Path(tracing.__file__))]
+    process = subprocess.run(command, input=job.getvalue(), capture_output=True, check=False)  # noqa: S603 - our own script
+    if process.returncode != 0:
+        lines = process.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise FaultError(
+            f"Tracing the network failed (exit code {process.returncode}): {lines[-1]}. "
+            "If memory ran out, close other programs or export on a larger machine."
+        )
+    result = torch.load(io.BytesIO(process.stdout), weights_only=True)
+    return Traced(repacked(result["archive"].numpy().tobytes()), result["output"].numpy())
+
+
+def write_state_dict(state: Mapping[str, Tensor]) -> bytes:
+    """Return a file that `torch.load(weights_only=True)` reads: a plain dict of tensors.
+
+    Parameters
+    ----------
+    state : mapping of str to torch.Tensor
+        Weights, statistics and calibration.
+    """
+    file = io.BytesIO()
+    torch.save({name: tensor.detach().clone() for name, tensor in state.items()}, file)
+    return file.getvalue()
+
+
+def repacked(archive: bytes) -> bytes:
+    """Drop the stack traces from a TorchScript archive; tensors stay aligned.
+
+    Parameters
+    ----------
+    archive : bytes
+        What `torch.jit.save` wrote.
+    """
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            if name.endswith(_TRACES):
+                continue
+            info = zipfile.ZipInfo(name, _OLDEST_DATE)
+            info.extra = _padding(target.tell() + 30 + len(name.encode()))
+            new.writestr(info, old.read(name))
+    return target.getvalue()
+
+
+def _padding(offset: int) -> bytes:
+    """Return an extra field after which data that start at `offset` are aligned."""
+    # A field is at least its head: two letters that torch uses as well, and its length.
+    filler = -(offset + 4) % _ALIGNMENT
+    return b"FB" + filler.to_bytes(2, "little") + b"Z" * filler
