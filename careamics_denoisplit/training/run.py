@@ -1,0 +1,411 @@
+"""Train a model in a run folder: start it, continue it, stop it, keep its best weights."""
+
+import contextlib
+import logging
+import platform
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+
+from careamics_denoisplit.config import DenoiSplitConfiguration, save_configuration
+from careamics_denoisplit.data import DenoiSplitDataModule
+from careamics_denoisplit.errors import (
+    ConfigurationError,
+    FaultError,
+    NoiseModelError,
+    StorageError,
+)
+from careamics_denoisplit.files import lock_run, remove_litter, require_writable
+from careamics_denoisplit.lightning_module import (
+    GRADIENT_NORM,
+    DenoiSplitModule,
+    load_weights,
+    module_from_checkpoint,
+)
+from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel
+from careamics_denoisplit.training.checkpoint_io import WholeFileCheckpointIO, read_checkpoint
+from careamics_denoisplit.training.checkpointing import (
+    MINUTES_BETWEEN_CHECKPOINTS,
+    RunCheckpoint,
+    TrainingPaused,
+)
+from careamics_denoisplit.training.hardware import choose_device, choose_precision
+from careamics_denoisplit.training.loggers import create_loggers
+from careamics_denoisplit.training.position import Position, read_position
+from careamics_denoisplit.training.progress import progress_callbacks, shows_bars, write_line
+from careamics_denoisplit.training.resume import (
+    BEST,
+    CHECKPOINTS,
+    LAST,
+    clear_run,
+    find_checkpoint,
+    require_same_statistics,
+    resumed_configuration,
+    stored_noise_models,
+)
+from careamics_denoisplit.training.signals import StopSignals
+
+logger = logging.getLogger(__name__)
+
+_OWN_TRAINER_PARAMETERS = {"logger", "callbacks", "default_root_dir", "enable_checkpointing"}
+# With these an epoch is not what the order of patches and the metrics take it for.
+_REFUSED_TRAINER_PARAMETERS = {
+    "barebones",
+    "fast_dev_run",
+    "max_steps",
+    "max_time",
+    "min_steps",
+    "overfit_batches",
+    "plugins",
+    "reload_dataloaders_every_n_epochs",
+    "val_check_interval",
+}
+_NEEDLESS_WARNINGS = (
+    # The order of patches is continued by the data module itself.
+    ".*resuming from a checkpoint that ended before the epoch ended.*",
+    ".*does not have many workers.*",
+    ".*GPU available but not used.*",
+    ".*The number of training batches.*is smaller than the logging interval.*",
+)
+
+
+def train(
+    config: DenoiSplitConfiguration,
+    datamodule: DenoiSplitDataModule,
+    noise_models: Sequence[GaussianMixtureNoiseModel],
+    run: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    force: bool = False,
+    max_hours: float | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
+    on_start: Callable[[lightning.Trainer], None] | None = None,
+) -> DenoiSplitModule:
+    """Train in a run folder and return the module with its best weights.
+
+    Writes `config.yaml`, `checkpoints/best.ckpt`, `checkpoints/last.ckpt`, `logs/metrics.csv`
+    and `logs/denoisplit.log`. Killed at any moment and continued with `resume`, the run ends
+    with the weights of an unbroken one, to the bit, for the same number of threads.
+
+    Parameters
+    ----------
+    config : DenoiSplitConfiguration
+        All settings.
+    datamodule : DenoiSplitDataModule
+        Training and validation images.
+    noise_models : sequence of C GaussianMixtureNoiseModel
+        One for each channel; empty for a Gaussian likelihood, and allowed to be empty with
+        `resume`.
+    run : pathlib.Path
+        Run folder.
+    resume, overwrite : bool
+        What to do with a run that is already in the folder.
+    force : bool
+        Whether to train with a noise model whose verdict is "fail".
+    max_hours : float, optional
+        Hours after which training ends with the current step; the run can be continued.
+    device : str
+        "auto", "cpu", "cuda", "cuda:<number>" or "mps".
+    quiet : bool
+        Whether to write nothing to the terminal.
+    callbacks : sequence of Callback
+        Further callbacks of Lightning.
+    on_start : callable, optional
+        Receives the trainer before training starts, for example to stop it from outside.
+
+    Returns
+    -------
+    DenoiSplitModule
+        With the weights of the epoch of lowest validation loss, on the CPU.
+
+    Raises
+    ------
+    InputError
+        If settings, data, noise models or folder do not fit; nothing was written.
+    NonFiniteError
+        If a term, gradient or weight is not finite any more; stored checkpoints still are.
+    StorageError
+        If a file cannot be written; stored checkpoints stay usable.
+    StoppedError
+        If the user or the scheduler stopped it; the exit code is 130 or 143.
+    """
+    run = Path(run)
+    hardware = choose_device(_wanted_device(config, device))
+    _require_known_parameters(config)
+    require_writable(run)
+    checkpoint = find_checkpoint(run, resume=resume, overwrite=overwrite)
+    if checkpoint is not None:
+        config = resumed_configuration(config, checkpoint)
+    module = _build_module(config, datamodule, noise_models, checkpoint, force=force)
+    hours = config.training_config.max_hours if max_hours is None else max_hours
+    with lock_run(run), _log_file(run / "logs" / "denoisplit.log", clear=overwrite, run=run):
+        say = _reporter(quiet=quiet)
+        remove_litter(run)
+        save_configuration(config, run / "config.yaml")
+        position = Position(0, 0, 1) if checkpoint is None else read_position(checkpoint)
+        if checkpoint is not None and _is_finished(config, checkpoint, position):
+            say(f"Training had finished at epoch {position.epoch}.")
+            return _with_best_weights(module, run)
+        with StopSignals(say) as signals:
+            record = _checkpoint_callback(config, run, signals, hours)
+            trainer = lightning.Trainer(
+                **_trainer_parameters(config),
+                **hardware._asdict(),
+                precision=choose_precision(
+                    config.training_config.trainer_params.get("precision"),
+                    hardware.accelerator,
+                ),
+                default_root_dir=run,
+                logger=create_loggers(
+                    config,
+                    run / "logs",
+                    epochs=position.epoch,
+                    step=0 if checkpoint is None else int(checkpoint["global_step"]),
+                ),
+                callbacks=[
+                    signals,
+                    record,
+                    *progress_callbacks(say, quiet=quiet, max_hours=hours),
+                    *_early_stopping(config),
+                    *callbacks,
+                ],
+            )
+            trainer.strategy.checkpoint_io = WholeFileCheckpointIO()
+            if on_start is not None:
+                on_start(trainer)
+            datamodule.set_position(position.epoch, position.batches)
+            _describe(config, module, trainer, position)
+            _fit(trainer, module, datamodule, None if checkpoint is None else run / LAST, signals)
+        say(_summary(trainer, record))
+        return _with_best_weights(module, run)
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    module: DenoiSplitModule,
+    datamodule: DenoiSplitDataModule,
+    checkpoint: Path | None,
+    signals: StopSignals,
+) -> None:
+    """Run Lightning, and translate the ways in which it ends."""
+    try:
+        with _calm_lightning():
+            trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    except TrainingPaused:
+        return
+    except SystemExit as error:
+        # Lightning turns the interrupt of a second Ctrl-C into exit status 1.
+        if signals.received is None:
+            raise
+        raise signals.error() from error
+    except torch.OutOfMemoryError as error:
+        raise FaultError(
+            "The device ran out of memory during training. Halve `batch_size` or `patch_size` in "
+            "a new run, or continue this one with `--resume --device cpu`."
+        ) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise FaultError(
+            f"A worker that loads images died: {str(error).splitlines()[0]}. It may have run out "
+            "of memory: continue with `--resume` and fewer workers (`num_workers: 0`)."
+        ) from error
+
+
+def _build_module(
+    config: DenoiSplitConfiguration,
+    datamodule: DenoiSplitDataModule,
+    noise_models: Sequence[GaussianMixtureNoiseModel],
+    checkpoint: dict[str, Any] | None,
+    *,
+    force: bool,
+) -> DenoiSplitModule:
+    if checkpoint is not None:
+        noise_models = stored_noise_models(
+            noise_models, module_from_checkpoint(checkpoint).noise_models
+        )
+    elif not force:
+        _require_sound(noise_models)
+    datamodule.setup("fit")
+    if checkpoint is not None:
+        require_same_statistics(datamodule.statistics, checkpoint)
+    return DenoiSplitModule(config, datamodule.statistics, noise_models)
+
+
+def _require_sound(noise_models: Sequence[GaussianMixtureNoiseModel]) -> None:
+    failed = [model.info.channel or "?" for model in noise_models if model.info.verdict == "fail"]
+    if failed:
+        raise NoiseModelError(
+            f"The noise model of {', '.join(failed)} failed its quality check, and a bad noise "
+            "model silently spoils training. Read its report, fit it on better data, or train "
+            "with `--force` (in Python `force=True`)."
+        )
+
+
+def _wanted_device(config: DenoiSplitConfiguration, device: str) -> str:
+    wanted = config.training_config.trainer_params.get("accelerator", "auto")
+    if device != "auto" or wanted in {"auto", None}:
+        return device
+    return "cuda" if wanted == "gpu" else str(wanted)
+
+
+def _require_known_parameters(config: DenoiSplitConfiguration) -> None:
+    refused = _REFUSED_TRAINER_PARAMETERS & set(config.training_config.trainer_params)
+    if refused:
+        raise ConfigurationError(
+            f"`trainer_params` sets {', '.join(sorted(refused))}, which a run that can be "
+            "continued exactly does not allow. Use max_epochs, limit_train_batches and "
+            "max_hours instead."
+        )
+
+
+def _trainer_parameters(config: DenoiSplitConfiguration) -> dict[str, Any]:
+    given = config.training_config.trainer_params
+    own = _OWN_TRAINER_PARAMETERS | {"accelerator", "devices", "precision", "enable_progress_bar"}
+    kept = {key: value for key, value in given.items() if key not in own}
+    return {
+        "gradient_clip_val": GRADIENT_NORM,
+        "enable_progress_bar": shows_bars(),
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+    } | kept
+
+
+def _checkpoint_callback(
+    config: DenoiSplitConfiguration, run: Path, signals: StopSignals, hours: float | None
+) -> RunCheckpoint:
+    settings = config.training_config.checkpoint_params
+    interval = settings.get("train_time_interval")
+    return RunCheckpoint(
+        run / CHECKPOINTS,
+        signals,
+        monitor=settings.get("monitor") or "val_loss",
+        mode=settings.get("mode", "min"),
+        every_n_steps=settings.get("every_n_train_steps"),
+        minutes=MINUTES_BETWEEN_CHECKPOINTS if interval is None else float(interval) / 60,
+        max_hours=hours,
+    )
+
+
+def _early_stopping(config: DenoiSplitConfiguration) -> list[Callback]:
+    settings = config.training_config.early_stopping_params
+    return [EarlyStopping(**settings)] if settings else []
+
+
+def _is_finished(
+    config: DenoiSplitConfiguration, checkpoint: dict[str, Any], position: Position
+) -> bool:
+    last_epoch = config.training_config.trainer_params.get("max_epochs")
+    reached = last_epoch is not None and 0 <= last_epoch <= position.epoch
+    return reached or checkpoint["ended"] == "early stopping"
+
+
+def _with_best_weights(module: DenoiSplitModule, run: Path) -> DenoiSplitModule:
+    best = run / BEST if (run / BEST).is_file() else run / LAST
+    load_weights(module, read_checkpoint(best)["state_dict"])
+    return module.eval()
+
+
+def _describe(
+    config: DenoiSplitConfiguration,
+    module: DenoiSplitModule,
+    trainer: lightning.Trainer,
+    position: Position,
+) -> None:
+    parameters = sum(parameter.numel() for parameter in module.network.parameters())
+    logger.info(
+        "Training %r: %s, channels %s, %d parameters, seed %d, %s, precision %s, %d threads, "
+        "torch %s, Python %s, from epoch %d and batch %d.",
+        config.experiment_name,
+        config.algorithm_config.algorithm,
+        ", ".join(module.channel_names),
+        parameters,
+        config.algorithm_config.seed,
+        trainer.strategy.root_device,
+        trainer.precision,
+        torch.get_num_threads(),
+        torch.__version__,
+        platform.python_version(),
+        position.epoch,
+        position.batches,
+    )
+
+
+def _summary(trainer: lightning.Trainer, record: RunCheckpoint) -> str:
+    why = {
+        "": f"after epoch {trainer.max_epochs}",
+        "early stopping": "by early stopping",
+        "time limit": "at the time limit; `--resume` continues it",
+        "request": "on request; `--resume` continues it",
+    }[record.ended]
+    best = record.best_model_score
+    score = "" if best is None else f" Best {record.monitor}: {best:.4f}."
+    return f"Training ended {why}.{score} {Path(record.last_model_path).parent.absolute()}"
+
+
+def _reporter(*, quiet: bool) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        logger.info(text)
+        if not quiet:
+            write_line(text)
+
+    return say
+
+
+class _WholeLineHandler(logging.FileHandler):
+    """A log file whose failure is an error of its own, not a traceback on the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise StorageError(
+            f"Cannot write the log {self.baseFilename}. Free some space on this disk, then "
+            "continue with `--resume`."
+        )
+
+
+@contextmanager
+def _log_file(path: Path, *, run: Path, clear: bool) -> Iterator[None]:
+    """Append the package's messages to a file."""
+    if clear:
+        clear_run(run)
+    package = logging.getLogger("careamics_denoisplit")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = _WholeLineHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"Cannot write the log {path}: {error.strerror}.") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(min(level, logging.INFO) if level else logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        with contextlib.suppress(OSError):
+            handler.close()
+
+
+@contextmanager
+def _calm_lightning() -> Iterator[None]:
+    """Silence advice of Lightning that does not apply, and its notes on hardware."""
+    notes = logging.getLogger("lightning.pytorch")
+    level = notes.level
+    notes.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message in _NEEDLESS_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        notes.setLevel(level)
