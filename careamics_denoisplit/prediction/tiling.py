@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -159,23 +160,10 @@ class Tiling:
         torch.Tensor of shape (..., Y, X)
             The image; leading dimensions, dtype and device are those of the tiles.
         """
-        height, width = shape[-2], shape[-1]
         rows, columns = self._axes(shape)
         pieces = iter(tiles)
-        image: Tensor | None = None
-        for y, above in zip(rows.starts, (None, *rows.seams), strict=True):
-            strip: Tensor | None = None
-            for x, left in zip(columns.starts, (None, *columns.seams), strict=True):
-                piece = next(pieces)
-                if strip is None:
-                    strip = piece.new_empty((*piece.shape[:-1], width))
-                _paste(strip, piece, x, left, dim=-1)
-            assert strip is not None  # a plan has at least one column
-            if image is None:
-                image = strip.new_empty((*strip.shape[:-2], height, width))
-            _paste(image, strip, y, above, dim=-2)
-        assert image is not None  # a plan has at least one row
-        return image
+        strips = (_join(pieces, columns, shape[-1], dim=-1) for _ in rows.starts)
+        return _join(strips, rows, shape[-2], dim=-2)
 
     def _axes(self, shape: Sequence[int]) -> tuple[AxisPlan, AxisPlan]:
         rows, columns = (
@@ -199,10 +187,7 @@ def _plan_axis(size: int, tile: int, overlap: int, blend: int, multiple: int) ->
     gap = (padded - length) // multiple
     count = 1 if gap == 0 else -(-gap // steps) + 1
     starts = tuple(multiple * (gap * i // max(count - 1, 1)) for i in range(count))
-    seams = tuple(
-        _seam(start, previous + length, blend)
-        for previous, start in zip(starts[:-1], starts[1:], strict=True)
-    )
+    seams = tuple(_seam(start, previous + length, blend) for previous, start in pairwise(starts))
     return AxisPlan(length, starts, seams)
 
 
@@ -211,6 +196,18 @@ def _seam(start: int, stop: int, blend: int) -> Seam:
     width = min(blend, stop - start)
     first = start + (stop - start) // 2 - width // 2
     return Seam(first, first + width)
+
+
+def _join(pieces: Iterator[Tensor], axis: AxisPlan, size: int, dim: int) -> Tensor:
+    """Lay the next pieces side by side along one axis, up to `size` pixels."""
+    first = next(pieces)
+    shape = list(first.shape)
+    shape[dim] = size
+    joined = first.new_empty(shape)
+    _paste(joined, first, 0, None, dim)
+    for start, seam in zip(axis.starts[1:], axis.seams, strict=True):
+        _paste(joined, next(pieces), start, seam, dim)
+    return joined
 
 
 def _paste(image: Tensor, piece: Tensor, start: int, seam: Seam | None, dim: int) -> None:
@@ -229,7 +226,7 @@ def _paste(image: Tensor, piece: Tensor, start: int, seam: Seam | None, dim: int
 
 
 def _mirrored(size: int, padded: int) -> Tensor:
-    """Indices that continue an axis of `size` pixels by reflection, as often as needed."""
+    """Return the indices that continue an axis of `size` pixels by repeated reflection."""
     period = max(2 * (size - 1), 1)
     position = torch.arange(padded) % period
     return torch.where(position < size, position, period - position)

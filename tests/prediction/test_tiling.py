@@ -1,5 +1,7 @@
 """Tiles cover every pixel, start on the network's grid, and give the image back."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -46,7 +48,7 @@ def test_tiles_start_on_the_grid_and_share_at_least_the_overlap(
     columns = sorted({tile.x for tile in tiles})
     assert columns[0] == 0
     assert columns[-1] + tiles[0].width >= width
-    for left, right in zip(columns[:-1], columns[1:], strict=True):
+    for left, right in pairwise(columns):
         assert left + tiles[0].width - right >= overlap
 
 
@@ -77,7 +79,7 @@ def test_images_are_mirrored_up_to_the_next_multiple_at_the_far_edges(size: int)
 
     assert padded.shape == (-(-size // 16) * 16, 16)
     assert torch.equal(padded[:size, :2], image)
-    if 1 < size and padded.shape[0] > size:
+    if size > 1 and padded.shape[0] > size:
         assert torch.equal(padded[size], padded[size - 2])
 
 

@@ -1,0 +1,135 @@
+"""A tile of an image, encoded once and decoded as often as needed."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from careamics_denoisplit.network import CounterNoise, Features, GivenNoise, LadderVAE, Noise
+from careamics_denoisplit.prediction.tiling import Tile
+
+
+@runtime_checkable
+class Scale(Protocol):
+    """Statistics of the training data in gray values, as `careamics_denoisplit.data` has them."""
+
+    @property
+    def input_mean(self) -> float:
+        """Mean of the mixture."""
+
+    @property
+    def input_std(self) -> float:
+        """Standard deviation that the mixture is divided by."""
+
+    @property
+    def target_means(self) -> tuple[float, ...]:
+        """Mean of each channel."""
+
+    @property
+    def target_stds(self) -> tuple[float, ...]:
+        """Standard deviation of each channel."""
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Name of each channel."""
+
+
+@runtime_checkable
+class Splitter(Protocol):
+    """What prediction needs of a trained model: a network and the statistics of its data."""
+
+    @property
+    def network(self) -> LadderVAE:
+        """The trained network."""
+
+    @property
+    def statistics(self) -> Scale:
+        """Means and standard deviations of the training data."""
+
+
+class TilePass:
+    """A tile of an image, encoded once and decoded as often as needed.
+
+    Parameters
+    ----------
+    network : LadderVAE
+        The network, in evaluation mode.
+    features : Features
+        What its encoder made of the tile, a batch of one.
+    tile : Tile
+        Where the tile lies in the image.
+    scale : Scale
+        Statistics of the training data.
+    advance : callable
+        Called after every decoder pass.
+    """
+
+    def __init__(
+        self,
+        network: LadderVAE,
+        features: Features,
+        tile: Tile,
+        scale: Scale,
+        advance: Callable[[], None],
+    ) -> None:
+        self.network = network
+        self.features = features
+        self.tile = tile
+        self.advance = advance
+        like = features.levels[0]
+        self.means = torch.tensor(scale.target_means, dtype=like.dtype, device=like.device)
+        self.stds = torch.tensor(scale.target_stds, dtype=like.dtype, device=like.device)
+
+    def decode(self, noise: Noise) -> Float[Tensor, "1 c y x"]:
+        """Run the decoder once; the prediction is normalised."""
+        prediction = self.network.decode(self.features, noise, compute_kl=False).prediction
+        self.advance()
+        return prediction
+
+    def raw(self, mean: Float[Tensor, "1 c y x"]) -> Float[Tensor, "1 c y x"]:
+        """Map normalised channels to gray values, each by the statistics of its own target."""
+        return mean * self.stds[:, None, None] + self.means[:, None, None]
+
+    def raw_spread(self, std: Float[Tensor, "1 c y x"]) -> Float[Tensor, "1 c y x"]:
+        """Map a normalised standard deviation to gray values."""
+        return std * self.stds[:, None, None]
+
+    def samples(self, seed: int, count: int) -> Iterator[Float[Tensor, "1 c y x"]]:
+        """Yield posterior samples one by one.
+
+        Samples 2k and 2k + 1 take noise of opposite sign, so every second draw is not computed
+        anew.
+        """
+        for number in range(0, count, 2):
+            noise = _Remembered(self._noise(seed, number))
+            yield self.decode(noise)
+            if number + 1 < count:
+                yield self.decode(noise.mirrored())
+
+    def _noise(self, seed: int, number: int) -> CounterNoise:
+        return CounterNoise(
+            seed,
+            [number],
+            [(self.tile.y, self.tile.x)],
+            size_multiple=self.network.size_multiple,
+            levels=self.network.levels_count,
+        )
+
+
+class _Remembered:
+    """Noise that keeps what it returned, to return it once more with the other sign."""
+
+    def __init__(self, noise: Noise) -> None:
+        self.noise = noise
+        self.levels: dict[int, Tensor] = {}
+
+    def __call__(self, level: int, mean: Float[Tensor, "b z y x"]) -> Float[Tensor, "b z y x"]:
+        """Draw and remember."""
+        self.levels[level] = self.noise(level, mean)
+        return self.levels[level]
+
+    def mirrored(self) -> GivenNoise:
+        """Return the same noise with the other sign; what was remembered is given up."""
+        return GivenNoise([self.levels.pop(level).neg_() for level in sorted(self.levels)])
