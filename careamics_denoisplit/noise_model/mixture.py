@@ -105,7 +105,8 @@ def mixture_cdf(
 ) -> Float[Tensor, "*pixels"]:
     """Return the probability of an observation at most as bright as the given one."""
     deviation = (observation - mixture.mean) * mixture.variance.rsqrt()
-    return (mixture.log_weight.exp() * torch.special.ndtr(deviation)).sum(dim=0)
+    probability: Tensor = torch.special.ndtr(deviation)
+    return (mixture.log_weight.exp() * probability).sum(dim=0)
 
 
 def mixture_variance(

@@ -52,6 +52,8 @@ class NoiseModelInfo:
     """Exposure time of one image, in seconds."""
     date: str | None = None
     """When the images were taken."""
+    channel_index: int | None = None
+    """Position of the channel, which careamics writes instead of a name."""
     format_version: int = FORMAT_VERSION
     """Version of these entries."""
 
@@ -235,12 +237,14 @@ def require_valid_parameters(
             f"The weights of a noise model must be finite, got {count} of {weight.numel()} that "
             "are NaN or infinite. Fit the noise model again."
         )
-    if not (math.isfinite(min_signal) and math.isfinite(max_signal) and min_signal < max_signal):
+    # Compared as float32, the precision of the buffers: 1e9 and 1e9 + 1 are equal there.
+    low, high = np.float32(min_signal), np.float32(max_signal)
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise NoiseModelError(
             f"The signal range of a noise model must be finite and min_signal below max_signal, "
             f"got {min_signal} to {max_signal}. Fit the noise model again."
         )
-    if not (math.isfinite(min_sigma) and min_sigma > 0):
+    if not (math.isfinite(min_sigma) and np.float32(min_sigma) > 0):
         raise NoiseModelError(
             f"min_sigma, the floor of the variance, must be finite and above 0, got {min_sigma}. "
             "Fit the noise model again."

@@ -1,0 +1,144 @@
+"""Figures of a noise model on held-out pairs."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from careamics_denoisplit.noise_model.alignment import clipping_limits
+from careamics_denoisplit.noise_model.maximum_likelihood import variance_curve
+from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel
+from careamics_denoisplit.noise_model.pairs import Blocks
+from careamics_denoisplit.noise_model.report import Autocorrelation, SigmaPoint, Uniformity
+
+PIT_BINS: Final = 20
+CURVE_BINS: Final = 30
+SIGNAL_GROUPS: Final = 5
+
+
+def mean_nll(model: GaussianMixtureNoiseModel, pairs: Blocks) -> float:
+    """Return the mean negative log-likelihood of pairs, in nats per pixel."""
+    signal, observation = pairs.pixels()
+    return -float(_evaluate(model.log_prob, observation, signal).mean(dtype=np.float64))
+
+
+def constant_width_nll(fitted_on: Blocks, pairs: Blocks) -> float:
+    """Return the same for a Gaussian of one width, fitted on other pairs."""
+    deviation, fitted = (
+        (blocks.observation.astype(np.float64) - blocks.signal).ravel()
+        for blocks in (pairs, fitted_on)
+    )
+    variance = max(float((fitted**2).mean()), float(np.finfo(np.float32).tiny))
+    return float(0.5 * (np.log(2 * np.pi * variance) + (deviation**2).mean() / variance))
+
+
+def uniformity(
+    model: GaussianMixtureNoiseModel, pairs: Blocks, *, step: float | None, seed: int
+) -> Uniformity:
+    """Compare the probability integral transform of pairs with the uniform distribution.
+
+    Parameters
+    ----------
+    model : GaussianMixtureNoiseModel
+        The model.
+    pairs : Blocks
+        Held-out pairs.
+    step : float, optional
+        Distance of neighbouring gray values, where observations are rounded: a rounded value
+        stands for all values that round to it, of which one is drawn.
+    seed : int
+        Of that draw.
+    """
+    signal, observation = pairs.pixels()
+    if step is not None:
+        rng = np.random.default_rng([seed, 3])
+        spread = rng.uniform(-step / 2, step / 2, observation.shape)
+        observation = (observation + spread).astype(np.float32)
+    transform = _evaluate(model.cdf, observation, signal)
+    groups = np.array_split(transform[np.argsort(signal, kind="stable")], SIGNAL_GROUPS)
+    counts, _ = np.histogram(transform, bins=PIT_BINS, range=(0, 1))
+    ordered = np.sort(transform.astype(np.float64))
+    ideal = (np.arange(ordered.size) + 0.5) / ordered.size
+    return Uniformity(
+        histogram=tuple((counts / transform.size).tolist()),
+        kolmogorov_smirnov=_distance_to_uniform(transform),
+        wasserstein=float(np.abs(ordered - ideal).mean()),
+        worst_by_signal=max(_distance_to_uniform(group) for group in groups),
+    )
+
+
+def sigma_curve(model: GaussianMixtureNoiseModel, pairs: Blocks) -> tuple[SigmaPoint, ...]:
+    """Return the width of the noise in bins of the signal, found and by the model."""
+    signal, observation = pairs.pixels()
+    curve = variance_curve(signal, observation, CURVE_BINS)
+    centres = curve.signal.astype(np.float32)
+    by_model = _evaluate(lambda s, _: model.std(s), centres, centres)
+    return tuple(
+        SigmaPoint(
+            signal=float(s), empirical_std=float(np.sqrt(v)), model_std=float(m), count=int(n)
+        )
+        for s, v, m, n in zip(curve.signal, curve.variance, by_model, curve.count, strict=True)
+    )
+
+
+def share_outside(pairs: Blocks, limits: tuple[float, float]) -> float:
+    """Return the share of observations outside a range of gray values."""
+    outside = (pairs.observation < limits[0]) | (pairs.observation > limits[1])
+    return float(outside.mean())
+
+
+def clipped_share(observation: npt.NDArray[np.float32]) -> float:
+    """Return the share of observations at a gray value where pixels were clipped."""
+    low, high = clipping_limits(observation)
+    return float(((observation <= low) | (observation >= high)).mean())
+
+
+def autocorrelation(model: GaussianMixtureNoiseModel, pairs: Blocks) -> Autocorrelation:
+    """Return the correlation of the standardised noise between neighbouring pixels."""
+    std = _evaluate(lambda s, _: model.std(s), pairs.signal, pairs.signal)
+    noise = (pairs.observation - pairs.signal) / std
+    noise = noise - noise.mean(dtype=np.float64)
+    return Autocorrelation(
+        x=_correlation(noise[:, :, 1:], noise[:, :, :-1]),
+        y=_correlation(noise[:, 1:], noise[:, :-1]),
+        diagonal=_correlation(noise[:, 1:, 1:], noise[:, :-1, :-1]),
+    )
+
+
+def rounding_step(observation: npt.NDArray[np.float32]) -> float | None:
+    """Return the distance of neighbouring gray values if all are whole numbers, else `None`.
+
+    Raw data of a camera are whole numbers; images stretched to another range may leave gaps.
+    """
+    if not np.array_equal(observation, np.round(observation)):
+        return None
+    levels = np.unique(observation)
+    return float(np.median(np.diff(levels))) if levels.size > 1 else None
+
+
+def _evaluate(
+    function: Callable[[Tensor, Tensor], Tensor],
+    first: npt.NDArray[np.float32],
+    second: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    with torch.no_grad():
+        values: npt.NDArray[np.float32] = function(
+            torch.from_numpy(np.ascontiguousarray(first)),
+            torch.from_numpy(np.ascontiguousarray(second)),
+        ).numpy()
+    return values
+
+
+def _distance_to_uniform(transform: npt.NDArray[np.float32]) -> float:
+    ordered = np.sort(transform.astype(np.float64))
+    steps = np.arange(ordered.size + 1) / ordered.size
+    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
+
+
+def _correlation(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> float:
+    products = (first * second).mean(dtype=np.float64)
+    squares = (first**2).mean(dtype=np.float64) * (second**2).mean(dtype=np.float64)
+    return float(products / np.sqrt(squares)) if squares > 0 else 0.0

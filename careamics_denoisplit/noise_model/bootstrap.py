@@ -1,0 +1,150 @@
+"""A signal for images that were never taken clean: careamics' Noise2Void denoises them."""
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from careamics_denoisplit.errors import NoiseModelError
+from careamics_denoisplit.noise_model.pairs import LazyArray
+
+MAX_PLANES: Final = 8
+MAX_SIDE: Final = 512
+"""Largest side of an image that is denoised, in pixels: enough for a noise model."""
+
+EPOCHS: Final = 10
+STEPS_PER_EPOCH: Final = 100
+"""With 8 patches of 64 pixels a step: some minutes on two cores."""
+
+PATCH: Final = 64
+
+Planes = list[npt.NDArray[np.float32]]
+
+
+class Denoiser(Protocol):
+    """Denoises images without knowing clean ones."""
+
+    def __call__(self, images: Planes, seed: int) -> Planes:
+        """Return the denoised versions of images (Y, X), in gray values."""
+        ...
+
+
+def bootstrap_planes(arrays: Sequence[LazyArray], seed: int) -> Planes:
+    """Choose parts (Y, X) of noisy images that are small enough to denoise.
+
+    Parameters
+    ----------
+    arrays : sequence of LazyArray
+        Noisy images (..., Y, X) in gray values.
+    seed : int
+        Of the choice.
+
+    Returns
+    -------
+    list of arrays (Y, X)
+        At most 8 parts of at most 512 x 512 pixels.
+
+    Raises
+    ------
+    NoiseModelError
+        If an image is smaller than a patch of 64 pixels, or not finite.
+    """
+    rng = np.random.default_rng([seed, 2])
+    places = [(array, plane) for array in arrays for plane in np.ndindex(*array.shape[:-2])]
+    if not places:
+        raise NoiseModelError("A bootstrap needs at least one noisy image, got none.")
+    chosen = np.linspace(0, len(places), min(len(places), MAX_PLANES), endpoint=False)
+    return [_part(*places[int(number)], rng) for number in chosen]
+
+
+def denoise_by_noise2void(
+    images: Planes,
+    seed: int,
+    *,
+    epochs: int = EPOCHS,
+    steps_per_epoch: int = STEPS_PER_EPOCH,
+) -> Planes:
+    """Train careamics' Noise2Void on noisy images and return their denoised versions.
+
+    Parameters
+    ----------
+    images : list of arrays (Y, X)
+        Noisy images in gray values, at least 64 x 64 pixels.
+    seed : int
+        Of the training.
+    epochs, steps_per_epoch : int
+        Length of the training.
+    """
+    from careamics import CAREamist  # careamics and Lightning are slow to import
+    from careamics.config import create_n2v_config
+    from lightning.pytorch import seed_everything
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        seed_everything(seed, verbose=False)
+        configuration = create_n2v_config(
+            experiment_name="noise_model_bootstrap",
+            data_type="array",
+            axes="YX",
+            patch_size=(PATCH, PATCH),
+            batch_size=8,
+            num_epochs=epochs,
+            num_steps=steps_per_epoch,
+        )
+        careamist = CAREamist(configuration, work_dir=Path(folder), enable_progress_bar=False)
+        careamist.train(train_data=images)
+        predicted, _ = careamist.predict(images)
+    return [
+        np.asarray(prediction, dtype=np.float32).reshape(image.shape)
+        for prediction, image in zip(predicted, images, strict=True)
+    ]
+
+
+def _part(
+    array: LazyArray, plane: tuple[int, ...], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    height, width = array.shape[-2:]
+    if min(height, width) < PATCH:
+        raise NoiseModelError(
+            f"Images to denoise must have at least {PATCH} x {PATCH} pixels, got "
+            f"{height} x {width}. Give whole images."
+        )
+    sizes = min(height, MAX_SIDE), min(width, MAX_SIDE)
+    y, x = (
+        int(rng.integers(whole - size + 1))
+        for whole, size in zip((height, width), sizes, strict=True)
+    )
+    part = np.asarray(array[(*plane, slice(y, y + sizes[0]), slice(x, x + sizes[1]))])
+    values = part.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise NoiseModelError(
+            f"The observation must be finite, got {int((~np.isfinite(values)).sum())} NaN or "
+            "infinite pixels. Remove these images or pixels."
+        )
+    return values
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the denoiser's own chatter away from the user; errors still get through."""
+    loggers = [logging.getLogger(name) for name in ("careamics", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

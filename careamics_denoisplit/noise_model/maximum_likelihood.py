@@ -1,0 +1,157 @@
+"""The fit itself: weights of a mixture that make observed pairs most probable."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float32
+from scipy.optimize import nnls
+from torch import Tensor
+
+from careamics_denoisplit.errors import NoiseModelError
+from careamics_denoisplit.noise_model.mixture import SignalRange, components, mixture_log_prob
+from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel
+
+VARIANCE_BINS: Final = 64
+MAX_STEPS: Final = 150
+"""Steps of the quasi-Newton method; from its initial value it needs 10 to 60."""
+
+SMALLEST_PART: Final = 1e-3
+"""Part of the mean variance that every polynomial coefficient starts with at least."""
+
+Pixels = Float32[np.ndarray, "pairs"]
+
+
+class VarianceCurve(NamedTuple):
+    """Empirical variance of the noise in bins of the signal."""
+
+    signal: npt.NDArray[np.float64]
+    """Mean signal of each bin, in gray values."""
+    variance: npt.NDArray[np.float64]
+    """Mean squared deviation of the observation from the signal, in squared gray values."""
+    count: npt.NDArray[np.int64]
+    """Number of pairs."""
+
+
+def variance_curve(signal: Pixels, observation: Pixels, bins: int = VARIANCE_BINS) -> VarianceCurve:
+    """Measure the variance of the noise in bins of the signal with about equal counts.
+
+    Pairs of equal signal share a bin, so that there may be fewer bins than asked for.
+    """
+    square = (observation.astype(np.float64) - signal) ** 2
+    edges = np.unique(np.quantile(signal, np.linspace(0, 1, bins + 1)))
+    place = np.clip(np.searchsorted(edges, signal, side="right") - 1, 0, max(len(edges) - 2, 0))
+    count = np.bincount(place)
+    filled = count > 0
+    sums = np.bincount(place, weights=square), np.bincount(place, weights=signal)
+    return VarianceCurve(
+        sums[1][filled] / count[filled], sums[0][filled] / count[filled], count[filled]
+    )
+
+
+def fit_weights(
+    signal: Pixels,
+    observation: Pixels,
+    *,
+    n_gaussians: int,
+    n_coefficients: int,
+    min_variance: float,
+) -> GaussianMixtureNoiseModel:
+    """Fit a mixture by maximum likelihood (Eq. 4), in float64; nothing is drawn at random.
+
+    Parameters
+    ----------
+    signal, observation : arrays of shape (n,)
+        Pairs in gray values.
+    n_gaussians, n_coefficients : int
+        Size of the model.
+    min_variance : float
+        Floor of the variance, in squared gray values.
+
+    Raises
+    ------
+    NoiseModelError
+        If no finite weights are found.
+    """
+    low, high = float(signal.min()), float(signal.max())
+    signal_range = SignalRange(_float64(low), _float64(high))
+    floor = _float64(min_variance)
+    s, x = torch.from_numpy(signal).double(), torch.from_numpy(observation).double()
+    curve = variance_curve(signal, observation)
+    scale = float(np.sqrt(np.average(curve.variance, weights=curve.count)))
+    start = _initial_weights(curve, (low, high), n_gaussians, n_coefficients)
+    start[:n_gaussians] /= scale  # means in units of the noise, so that all steps are alike
+    weight = torch.from_numpy(start).requires_grad_()
+
+    def in_gray_values() -> Tensor:
+        return torch.cat([weight[:n_gaussians] * scale, weight[n_gaussians:]])
+
+    def negative_log_likelihood() -> Tensor:
+        optimiser.zero_grad()
+        mixture = components(in_gray_values(), signal_range, floor, s)
+        loss = -mixture_log_prob(mixture, x).mean()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return loss
+
+    optimiser = torch.optim.LBFGS(
+        [weight], max_iter=MAX_STEPS, tolerance_change=1e-7, line_search_fn="strong_wolfe"
+    )
+    optimiser.step(negative_log_likelihood)  # type: ignore[arg-type]  # it accepts tensors
+    if not bool(torch.isfinite(weight).all()):
+        raise NoiseModelError(
+            f"No finite noise model of {n_gaussians} Gaussians with {n_coefficients} coefficients "
+            "was found. Ask for fewer of both, or check the images for outliers."
+        )
+    return GaussianMixtureNoiseModel(in_gray_values().detach().float(), low, high, min_variance)
+
+
+def default_min_variance(curve: VarianceCurve, step: float | None) -> float:
+    """Return a floor far below the noise found, but not below that of rounding.
+
+    Parameters
+    ----------
+    curve : VarianceCurve
+        Empirical variances.
+    step : float, optional
+        Distance of neighbouring gray values, where observations are rounded.
+    """
+    positive = curve.variance[curve.variance > 0]
+    found = 0.05 * float(positive.min()) if positive.size else 0.0
+    rounding = 0.0 if step is None else step**2 / 12
+    return max(found, rounding, float(np.finfo(np.float32).tiny))
+
+
+def _initial_weights(
+    curve: VarianceCurve,
+    ends: tuple[float, float],
+    n_gaussians: int,
+    n_coefficients: int,
+) -> npt.NDArray[np.float64]:
+    """Start at the least-squares polynomial of the variance, components apart in width."""
+    variance = np.log(_variance_polynomial(curve, ends, n_coefficients))
+    width = np.linspace(-1, 1, n_gaussians) if n_gaussians > 1 else np.zeros(1)
+    scale = float(np.sqrt(np.average(curve.variance, weights=curve.count)))
+    weight = np.zeros((3 * n_gaussians, n_coefficients))
+    # Slightly apart in position too: a skewed noise could not leave a symmetric start.
+    weight[:n_gaussians, 0] = 0.1 * scale * width
+    weight[n_gaussians : 2 * n_gaussians] = variance + width[:, None]
+    weight[2 * n_gaussians :, 0] = -np.abs(width)
+    return weight
+
+
+def _variance_polynomial(
+    curve: VarianceCurve, ends: tuple[float, float], n_coefficients: int
+) -> npt.NDArray[np.float64]:
+    position = (curve.signal - ends[0]) / (ends[1] - ends[0])
+    powers = position[:, None] ** np.arange(n_coefficients)
+    mean = float(np.average(curve.variance, weights=curve.count))
+    # A variance is known to about its own size over the root of the count.
+    trust = np.sqrt(curve.count) / np.maximum(curve.variance, 0.01 * mean)
+    coefficients, _ = nnls(powers * trust[:, None], curve.variance * trust)
+    found: npt.NDArray[np.float64] = np.maximum(coefficients, SMALLEST_PART * mean)
+    return found
+
+
+def _float64(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
