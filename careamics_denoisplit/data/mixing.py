@@ -1,0 +1,179 @@
+"""How channels become one superimposed image."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from careamics_denoisplit.errors import DataError
+
+MixingRule = Literal["mean", "sum"]
+"""Rules by which an input can be made from channels."""
+
+
+def mix(
+    channels: Shaped[np.ndarray, "*lead c y x"],
+    rule: MixingRule = "mean",
+    weights: Float[np.ndarray, " c"] | None = None,
+) -> Float[np.ndarray, "*lead y x"]:
+    """Superimpose channels in float32, whatever their type, so that nothing wraps around.
+
+    Parameters
+    ----------
+    channels : numpy.ndarray of shape (..., C, Y, X)
+        Channels in gray values.
+    rule : {"mean", "sum"}
+        Mean or sum over the channels; the paper's code uses the mean.
+    weights : numpy.ndarray of shape (C,), optional
+        Factor of each channel before mean or sum; 1 by default.
+
+    Returns
+    -------
+    numpy.ndarray of shape (..., Y, X)
+        The mixture in gray values, float32.
+
+    Raises
+    ------
+    DataError
+        If the rule is not one of the two.
+    """
+    if rule not in ("mean", "sum"):
+        raise DataError(
+            f'Channels are mixed by their "mean" or "sum", got {rule!r}. '
+            "A measured mixture is given as an image of its own."
+        )
+    values = channels.astype(np.float32, copy=False)
+    if weights is not None:
+        values = values * weights.astype(np.float32)[:, None, None]
+    total: Float[np.ndarray, "*lead y x"] = values.sum(axis=-3, dtype=np.float32)
+    return total / np.float32(channels.shape[-3]) if rule == "mean" else total
+
+
+def mixing_weights(
+    rng: np.random.Generator, count: int, jitter: float
+) -> Float[np.ndarray, " {count}"]:
+    """Draw the weights of one mixture.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of the draws.
+    count : int
+        Number of channels C.
+    jitter : float
+        Half width of the uniform distribution around 1, below 1.
+
+    Returns
+    -------
+    numpy.ndarray of shape (C,)
+        Positive weights whose sum is C, float32.
+    """
+    raw = 1.0 + rng.uniform(-jitter, jitter, size=count)
+    return (raw * (count / raw.sum())).astype(np.float32)
+
+
+class MixtureFit(NamedTuple):
+    """How a measured mixture depends on its channels, by least squares."""
+
+    gains: tuple[float, ...]
+    """Factor of each channel; 1 for a sum, 1/C for a mean."""
+    offset: float
+    """Constant part in gray values."""
+    explained: float
+    """Share of the variance of the mixture that the fit explains."""
+    deviation: dict[str, float]
+    """Root mean square of mixture minus sum, and minus mean, in gray values, after removing the
+    offset."""
+
+    @property
+    def rule(self) -> Literal["mean", "sum", "measured"]:
+        """The rule that the gains come closest to; "measured" if neither is within 20 %."""
+        gains = np.asarray(self.gains)
+        if np.all(np.abs(gains - 1.0) <= 0.2):
+            return "sum"
+        if np.all(np.abs(gains * gains.size - 1.0) <= 0.2):
+            return "mean"
+        return "measured"
+
+
+class MixtureFitter:
+    """Least squares of a mixture on its channels and a constant, one block at a time.
+
+    Parameters
+    ----------
+    count : int
+        Number of channels C.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        size = count + 2  # channels, constant, mixture
+        self._products = np.zeros((size, size), dtype=np.float64)
+
+    def add(
+        self,
+        channels: Shaped[np.ndarray, "c y x"],
+        mixture: Shaped[np.ndarray, "y x"],
+    ) -> None:
+        """Take one block of pixels into account.
+
+        Parameters
+        ----------
+        channels : numpy.ndarray of shape (C, Y, X)
+            Channels in gray values.
+        mixture : numpy.ndarray of shape (Y, X)
+            Mixture of the same pixels in gray values.
+        """
+        rows = np.concatenate(
+            [
+                channels.reshape(self.count, -1).astype(np.float64),
+                np.ones((1, mixture.size)),
+                mixture.reshape(1, -1).astype(np.float64),
+            ]
+        )
+        self._products += rows @ rows.T
+
+    def fit(self) -> MixtureFit:
+        """Solve for gains and offset.
+
+        Returns
+        -------
+        MixtureFit
+            Gains, offset and how well they explain the mixture.
+
+        Raises
+        ------
+        DataError
+            If no pixel was added.
+        """
+        products, known = self._products, self.count + 1
+        pixels = products[self.count, self.count]
+        if pixels == 0:
+            raise DataError("No pixel of the mixture was compared with the channels.")
+        solution = np.linalg.lstsq(products[:known, :known], products[:known, -1], rcond=None)[0]
+        mean = products[self.count, -1] / pixels
+        variance = products[-1, -1] / pixels - mean**2
+        left = self._mean_square(np.append(-solution, 1.0))
+        explained = 1.0 - left / variance if variance > 0 else 0.0
+        return MixtureFit(
+            gains=tuple(float(gain) for gain in solution[: self.count]),
+            offset=float(solution[self.count]),
+            explained=float(np.clip(explained, 0.0, 1.0)),
+            deviation={
+                "sum": self._deviation(1.0),
+                "mean": self._deviation(1.0 / self.count),
+            },
+        )
+
+    def _mean_square(self, combination: Float[np.ndarray, " n"]) -> float:
+        """Mean square of a combination of channels, constant and mixture."""
+        pixels = self._products[self.count, self.count]
+        return max(float(combination @ self._products @ combination) / float(pixels), 0.0)
+
+    def _deviation(self, gain: float) -> float:
+        """Root mean square of mixture minus gain times the channels minus a constant."""
+        combination = np.full(self.count + 2, -gain)
+        combination[self.count], combination[-1] = 0.0, 1.0
+        pixels = self._products[self.count, self.count]
+        combination[self.count] = -float(self._products[self.count] @ combination) / float(pixels)
+        return float(np.sqrt(self._mean_square(combination)))

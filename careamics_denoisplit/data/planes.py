@@ -1,0 +1,164 @@
+"""Planes of images that are read in parts, behind careamics' `ImageStack` interface."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from careamics.dataset.image_stack import ImageStack
+from jaxtyping import Float32
+
+from careamics_denoisplit.errors import DataError
+from careamics_denoisplit.images import Image
+
+_BLOCK_PIXELS = 2**22
+
+
+class ImageView:
+    """An `Image` behind careamics' `ImageStack` interface; times and depths become samples.
+
+    Parameters
+    ----------
+    image : Image
+        Image with the dimensions (channel, y, x), and time and z before them where present.
+    in_memory : bool
+        Whether the pixels are read now, in their own type, or patch by patch.
+    """
+
+    def __init__(self, image: Image, in_memory: bool) -> None:
+        leading = [str(dim) for dim in image.data.dims if dim not in ("channel", "y", "x")]
+        ordered = image.data.variable.transpose(*leading, "channel", "y", "x")
+        self.source = image.name
+        self._leading = tuple(int(image.data.sizes[dim]) for dim in leading)
+        self.data_shape: Sequence[int] = (
+            math.prod(self._leading),
+            image.n_channels,
+            *image.height_width,
+        )
+        self.data_dtype = image.data.dtype
+        self._array = np.asarray(ordered.values) if in_memory else None
+        self._lazy = None if in_memory else ordered
+
+    @property
+    def original_data_shape(self) -> Sequence[int]:
+        """Shape (S, C, Y, X)."""
+        return self.data_shape
+
+    @property
+    def original_axes(self) -> str:
+        """Axes of the data."""
+        return "SCYX"
+
+    def extract_patch(
+        self,
+        sample_idx: int,
+        channels: Sequence[int] | None,
+        coords: Sequence[int],
+        patch_size: Sequence[int],
+    ) -> Float32[np.ndarray, "c y x"]:
+        """Read a patch (C, Y, X) that lies within the plane, as float32."""
+        place = tuple(int(i) for i in np.unravel_index(sample_idx, self._leading or (1,)))
+        (y, x), (height, width) = coords, patch_size
+        rows, columns = slice(y, y + height), slice(x, x + width)
+        wanted = range(self.data_shape[1]) if channels is None else channels
+        return np.stack(
+            [self._read((*place[: len(self._leading)], c, rows, columns)) for c in wanted]
+        )
+
+    def _read(self, key: tuple[int | slice, ...]) -> Float32[np.ndarray, "y x"]:
+        if self._array is not None:
+            return self._array[key].astype(np.float32)
+        if self._lazy is None:
+            raise DataError(f"{self.source} was closed.")
+        return np.asarray(self._lazy[key].values).astype(np.float32)
+
+
+class Plane(NamedTuple):
+    """One channel of one plane of an image."""
+
+    stack: ImageStack
+    """Image that the plane belongs to."""
+    sample: int
+    """Index along S, where frames of a stack lie."""
+    channel: int
+    """Index along C."""
+    depth: int | None = None
+    """Index along Z, where the image has one."""
+    rows: tuple[int, int] | None = None
+    """First row and row after the last one, where only a part of the plane is used."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        height, width = self.stack.data_shape[-2:]
+        first, last = self.rows or (0, height)
+        return last - first, width
+
+    def crop(self, y: int, x: int, height: int, width: int) -> Float32[np.ndarray, "_ _"]:
+        """Read a part of the plane.
+
+        Parameters
+        ----------
+        y, x : int
+            Upper left corner in pixels.
+        height, width : int
+            Size in pixels; the part must lie within the plane.
+
+        Returns
+        -------
+        numpy.ndarray of shape (Y, X)
+            Gray values.
+        """
+        y += self.rows[0] if self.rows else 0
+        depth = () if self.depth is None else (self.depth,)
+        patch = self.stack.extract_patch(
+            self.sample,
+            [self.channel],
+            (*depth, y, x),
+            (*(1 for _ in depth), height, width),
+        )
+        part: Float32[np.ndarray, "_ _"] = np.asarray(patch, dtype=np.float32).reshape(
+            height, width
+        )
+        return part
+
+    def blocks(self) -> Iterator[Float32[np.ndarray, "_ _"]]:
+        """Read the whole plane in bands of at most 4 million pixels."""
+        height, width = self.shape
+        step = max(1, _BLOCK_PIXELS // max(width, 1))
+        for y in range(0, height, step):
+            yield self.crop(y, 0, min(step, height - y), width)
+
+    @property
+    def name(self) -> str:
+        """Where the plane lies, for messages."""
+        depth = "" if self.depth is None else f", z {self.depth}"
+        return f"{self.stack.source}, sample {self.sample}{depth}"
+
+
+def planes_of(stack: ImageStack, channel: int) -> tuple[Plane, ...]:
+    """List all planes of one channel of an image.
+
+    Parameters
+    ----------
+    stack : careamics ImageStack
+        Image of shape (S, C, Y, X) or (S, C, Z, Y, X).
+    channel : int
+        Index along C.
+
+    Raises
+    ------
+    DataError
+        If the image has no such channel.
+    """
+    samples, channels, *depths = stack.data_shape[:-2]
+    if not 0 <= channel < channels:
+        raise DataError(
+            f"{stack.source} has {channels} channels (shape {tuple(stack.data_shape)}); there is "
+            f"no channel number {channel}."
+        )
+    places = [None] if not depths else list(range(depths[0]))
+    return tuple(
+        Plane(stack, sample, channel, depth) for sample in range(samples) for depth in places
+    )
+
