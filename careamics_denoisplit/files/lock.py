@@ -59,15 +59,21 @@ def lock_run(folder: Path) -> Iterator[None]:
             f"Cannot make the lock file {path}: {error.strerror}. "
             "Choose a folder that you may write to."
         ) from error
+    owner = os.getpid()
     try:
         yield
     finally:
-        # Unlinked while still locked: whoever waits on this file sees that it is gone.
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        if descriptor is not None:
-            _held.discard(descriptor)
-            os.close(descriptor)
+        if os.getpid() == owner:
+            _release(path, descriptor)
+
+
+def _release(path: Path, descriptor: int | None) -> None:
+    # Unlinked while still locked: whoever waits on this file sees that it is gone.
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    if descriptor is not None:
+        _held.discard(descriptor)
+        os.close(descriptor)
 
 
 def _acquire(path: Path) -> int | None:
