@@ -1,0 +1,247 @@
+"""Trained models on disk: the portable folder `model/`, and checkpoints of a training.
+
+Nothing that is read here can execute code: weights come from safetensors or from PyTorch's
+weights-only reader, everything else is YAML, JSON or plain arrays.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import safetensors
+import safetensors.torch
+import torch
+import yaml
+from pydantic import BaseModel, ValidationError
+from torch import Tensor
+
+from careamics_denoisplit import files
+from careamics_denoisplit.calibration import CalibrationSet
+from careamics_denoisplit.config import (
+    DenoiSplitConfiguration,
+    explain,
+    load_configuration,
+)
+from careamics_denoisplit.data import Statistics
+from careamics_denoisplit.errors import CheckpointError
+from careamics_denoisplit.lightning_module import (
+    DenoiSplitModule,
+    load_weights,
+    module_from_checkpoint,
+)
+from careamics_denoisplit.network import LadderVAE
+from careamics_denoisplit.noise_model import (
+    GaussianMixtureNoiseModel,
+    load_noise_models,
+    noise_model_file,
+)
+from careamics_denoisplit.training import read_checkpoint
+
+Value = TypeVar("Value", bound=BaseModel)
+
+MODEL = "model"
+"""Folder of the portable model inside a run."""
+
+WEIGHTS = "weights.safetensors"
+CONFIG = "config.yaml"
+STATISTICS = "statistics.json"
+CALIBRATION = "calibration.json"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """Everything that prediction, calibration and export need of a training.
+
+    Attributes
+    ----------
+    network : LadderVAE
+        The trained network.
+    config : DenoiSplitConfiguration
+        The whole configuration it was trained with.
+    statistics : Statistics
+        Means and standard deviations of the training data, in gray values.
+    noise_models : tuple of C GaussianMixtureNoiseModel
+        One per channel; empty for a Gaussian likelihood.
+    calibrations : CalibrationSet
+        Calibrations by estimator, method and channel; empty before `calibrate`.
+    source : pathlib.Path or None
+        Where it was read from.
+    """
+
+    network: LadderVAE
+    config: DenoiSplitConfiguration
+    statistics: Statistics
+    noise_models: tuple[GaussianMixtureNoiseModel, ...] = ()
+    calibrations: CalibrationSet = field(default_factory=CalibrationSet)
+    source: Path | None = None
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Name of each output channel, in order."""
+        return self.config.channel_names
+
+    @classmethod
+    def of(
+        cls,
+        module: DenoiSplitModule,
+        calibrations: CalibrationSet | None = None,
+        source: Path | None = None,
+    ) -> "TrainedModel":
+        """Take the trained parts out of a Lightning module, without copying them."""
+        return cls(
+            module.network,
+            module.config,
+            module.statistics,
+            module.noise_models,
+            CalibrationSet() if calibrations is None else calibrations,
+            source,
+        )
+
+
+def save_model(folder: Path | str, trained: TrainedModel) -> Path:
+    """Write a model folder, whole or not at all; one that is there is replaced.
+
+    Parameters
+    ----------
+    folder : pathlib.Path or str
+        Such as `RUN/model`.
+    trained : TrainedModel
+        What is written: `weights.safetensors`, `config.yaml`, `statistics.json`,
+        `calibration.json`, `noise_model_<channel>.npz` and the SHA-256 of each in
+        `manifest.json`.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute path of the folder.
+
+    Raises
+    ------
+    CheckpointError
+        If a weight is NaN or infinite.
+    StorageError
+        If the folder cannot be written; what was there before is kept.
+    """
+    folder = Path(folder).absolute()
+    weights = {name: tensor.cpu() for name, tensor in trained.network.state_dict().items()}
+    _require_finite(weights, "The trained network")
+    config = yaml.safe_dump(trained.config.to_plain(), sort_keys=False, allow_unicode=True)
+    with files.whole_folder(folder) as draft:
+        files.write_whole(draft / WEIGHTS, safetensors.torch.save(weights))
+        files.write_whole(draft / CONFIG, config.encode())
+        files.write_json(draft / STATISTICS, trained.statistics.model_dump(mode="json"))
+        files.write_json(draft / CALIBRATION, json.loads(trained.calibrations.to_json()))
+        for channel, model in zip(trained.channel_names, trained.noise_models, strict=False):
+            model.save(draft / noise_model_file(channel))
+        files.write_manifest(draft, MANIFEST)
+    return folder
+
+
+def load_model(path: Path | str) -> TrainedModel:
+    """Read a trained model without executing anything that its files hold.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        A run folder, its `model/` folder, or a `.ckpt` file of a training. A run that has no
+        `model/` yet is read from its best checkpoint, else its last one.
+
+    Returns
+    -------
+    TrainedModel
+        The model, in evaluation mode on the processor.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no model, a file was changed, or a tensor is missing, superfluous or of
+        another shape (the message names it).
+    ConfigurationError, NoiseModelError
+        If these parts of the folder do not fit.
+    """
+    if "://" in str(path):
+        raise CheckpointError(
+            f"Models are read from local files only, got {path}. Download it first, from a place "
+            "you trust."
+        )
+    found = _find(Path(path))
+    if found.is_dir():
+        return _load_folder(found)
+    return TrainedModel.of(module_from_checkpoint(read_checkpoint(found)).eval(), source=found)
+
+
+def _find(path: Path) -> Path:
+    """Return the model folder or the checkpoint file that a path stands for."""
+    if not path.exists():
+        raise CheckpointError(f"There is no model at {path}. Give a run folder or a checkpoint.")
+    if path.is_file():
+        return path.absolute()
+    for folder in (path, path / MODEL):
+        if not (folder / MANIFEST).is_file():
+            files.restore_folder(folder)
+        if (folder / MANIFEST).is_file():
+            return folder.absolute()
+    for name in ("best.ckpt", "last.ckpt"):
+        checkpoint = path / "checkpoints" / name
+        if checkpoint.is_file():
+            return checkpoint.absolute()
+    raise CheckpointError(
+        f"{path} is no run: it has neither `{MODEL}/{MANIFEST}` nor `checkpoints/`. Give the "
+        "folder that training has written."
+    )
+
+
+def _load_folder(folder: Path) -> TrainedModel:
+    files.verify_manifest(folder, MANIFEST)
+    config = load_configuration(folder / CONFIG)
+    statistics = _read(folder / STATISTICS, Statistics)
+    calibrations = _read(folder / CALIBRATION, CalibrationSet)
+    if statistics.channel_names != config.channel_names:
+        raise CheckpointError(
+            f"{folder}: the statistics are those of {', '.join(statistics.channel_names)}, the "
+            f"configuration names {', '.join(config.channel_names)}. Copy the folder again."
+        )
+    noise_models: tuple[GaussianMixtureNoiseModel, ...] = ()
+    if config.algorithm_config.needs_noise_models:
+        noise_models = load_noise_models(folder, config.channel_names)
+    network = LadderVAE(**config.algorithm_config.model.model_dump())
+    weights = _read_weights(folder / WEIGHTS)
+    try:
+        load_weights(network, weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: {error}") from None
+    return TrainedModel(
+        network.eval(), config, statistics, noise_models, calibrations, source=folder
+    )
+
+
+def _read(path: Path, model: type[Value]) -> Value:
+    """Read a JSON file into a closed model."""
+    value = files.read_json(path, error=CheckpointError)
+    try:
+        return model.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: {explain(error)}") from None
+
+
+def _read_weights(path: Path) -> Mapping[str, Tensor]:
+    try:
+        weights = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read, it is cut or damaged: {error}. Copy the folder again."
+        ) from error
+    _require_finite(weights, str(path))
+    return weights
+
+
+def _require_finite(weights: Mapping[str, Tensor], where: str) -> None:
+    for name, tensor in weights.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{where} holds NaN or infinite numbers in the tensor {name}. Use a checkpoint "
+                "from before the training went wrong."
+            )
