@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from careamics_denoisplit.noise_model.alignment import clipping_limits
-from careamics_denoisplit.noise_model.maximum_likelihood import variance_curve
+from careamics_denoisplit.noise_model.maximum_likelihood import VarianceCurve, variance_curve
 from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel
 from careamics_denoisplit.noise_model.pairs import Blocks
 from careamics_denoisplit.noise_model.report import Autocorrelation, SigmaPoint, Uniformity
 
 PIT_BINS: Final = 20
-CURVE_BINS: Final = 30
+CURVE_BINS: Final = 15
+"""Bins of equal count, and again of equal width, so that rare bright pixels show too."""
+CURVE_PAIRS: Final = 50
+"""Pairs that a bin needs; the standard deviation is then known to 10 %."""
 SIGNAL_GROUPS: Final = 5
 
 
@@ -35,9 +38,7 @@ def constant_width_nll(fitted_on: Blocks, pairs: Blocks) -> float:
     return float(0.5 * (np.log(2 * np.pi * variance) + (deviation**2).mean() / variance))
 
 
-def uniformity(
-    model: GaussianMixtureNoiseModel, pairs: Blocks, *, step: float | None, seed: int
-) -> Uniformity:
+def uniformity(model: GaussianMixtureNoiseModel, pairs: Blocks) -> Uniformity:
     """Compare the probability integral transform of pairs with the uniform distribution.
 
     Parameters
@@ -45,18 +46,9 @@ def uniformity(
     model : GaussianMixtureNoiseModel
         The model.
     pairs : Blocks
-        Held-out pairs.
-    step : float, optional
-        Distance of neighbouring gray values, where observations are rounded: a rounded value
-        stands for all values that round to it, of which one is drawn.
-    seed : int
-        Of that draw.
+        Held-out pairs; rounding must have been undone, else the transform has steps.
     """
     signal, observation = pairs.pixels()
-    if step is not None:
-        rng = np.random.default_rng([seed, 3])
-        spread = rng.uniform(-step / 2, step / 2, observation.shape)
-        observation = (observation + spread).astype(np.float32)
     transform = _evaluate(model.cdf, observation, signal)
     groups = np.array_split(transform[np.argsort(signal, kind="stable")], SIGNAL_GROUPS)
     counts, _ = np.histogram(transform, bins=PIT_BINS, range=(0, 1))
@@ -73,7 +65,9 @@ def uniformity(
 def sigma_curve(model: GaussianMixtureNoiseModel, pairs: Blocks) -> tuple[SigmaPoint, ...]:
     """Return the width of the noise in bins of the signal, found and by the model."""
     signal, observation = pairs.pixels()
-    curve = variance_curve(signal, observation, CURVE_BINS)
+    fine = variance_curve(signal, observation, curve_edges(signal))
+    seen = fine.count >= CURVE_PAIRS
+    curve = VarianceCurve(*(values[seen] for values in fine))
     centres = curve.signal.astype(np.float32)
     by_model = _evaluate(lambda s, _: model.std(s), centres, centres)
     return tuple(
@@ -82,6 +76,15 @@ def sigma_curve(model: GaussianMixtureNoiseModel, pairs: Blocks) -> tuple[SigmaP
         )
         for s, v, m, n in zip(curve.signal, curve.variance, by_model, curve.count, strict=True)
     )
+
+
+def curve_edges(signal: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return edges between which the noise is drawn: some of equal count, some of equal width."""
+    even = np.linspace(float(signal.min()), float(signal.max()), CURVE_BINS + 1)
+    edges: npt.NDArray[np.float64] = np.unique(
+        np.concatenate([even, np.quantile(signal, np.linspace(0, 1, CURVE_BINS + 1))])
+    )
+    return edges
 
 
 def share_outside(pairs: Blocks, limits: tuple[float, float]) -> float:
@@ -106,17 +109,6 @@ def autocorrelation(model: GaussianMixtureNoiseModel, pairs: Blocks) -> Autocorr
         y=_correlation(noise[:, 1:], noise[:, :-1]),
         diagonal=_correlation(noise[:, 1:, 1:], noise[:, :-1, :-1]),
     )
-
-
-def rounding_step(observation: npt.NDArray[np.float32]) -> float | None:
-    """Return the distance of neighbouring gray values if all are whole numbers, else `None`.
-
-    Raw data of a camera are whole numbers; images stretched to another range may leave gaps.
-    """
-    if not np.array_equal(observation, np.round(observation)):
-        return None
-    levels = np.unique(observation)
-    return float(np.median(np.diff(levels))) if levels.size > 1 else None
 
 
 def _evaluate(

@@ -30,6 +30,7 @@ from careamics_denoisplit.noise_model.report import (
     Route,
     write_report,
 )
+from careamics_denoisplit.noise_model.rounding import without_rounding
 from careamics_denoisplit.noise_model.verdict import Figures, judge
 
 MAX_PAIRS: Final = 250_000
@@ -104,7 +105,7 @@ def fit_from_pairs(
         Largest number of pixel pairs.
     min_sigma : float, optional
         Floor of the variance, in squared gray values. If not given a twentieth of the smallest
-        variance found, and at least that of rounding to whole steps.
+        variance found.
     acquisition : Acquisition, optional
         Camera, gain, exposure and date of the observations.
 
@@ -231,9 +232,11 @@ def _fit(
     alignment = fit_alignment(*blocks.pixels()) if align else None
     if alignment is not None:
         blocks = Blocks(alignment.apply(blocks.signal), blocks.observation)
-    fitted_on, held_out = blocks.split(HELD_OUT, settings.seed)
+    clipped = assessment.clipped_share(blocks.observation)
+    smooth = Blocks(blocks.signal, without_rounding(blocks.observation, settings.seed))
+    fitted_on, held_out = smooth.split(HELD_OUT, settings.seed)
     model = _best_model(fitted_on, held_out, settings)
-    report = _report(model, fitted_on, held_out, settings, route, alignment, warnings)
+    report = _report(model, fitted_on, held_out, clipped, settings, route, alignment, warnings)
     return FittedNoiseModel(model.with_info(_information(report)), report)
 
 
@@ -269,9 +272,7 @@ def _best_model(
 ) -> GaussianMixtureNoiseModel:
     """Return the asked-for model, or the smallest that more Gaussians do not clearly beat."""
     signal, observation = fitted_on.pixels()
-    min_variance = settings.min_sigma or default_min_variance(
-        variance_curve(signal, observation), assessment.rounding_step(observation)
-    )
+    min_variance = settings.min_sigma or default_min_variance(variance_curve(signal, observation))
     sizes = CANDIDATES if settings.n_gaussians is None else (settings.n_gaussians,)
     models = [
         fit_weights(
@@ -291,6 +292,7 @@ def _report(
     model: GaussianMixtureNoiseModel,
     fitted_on: Blocks,
     held_out: Blocks,
+    clipped: float,
     settings: _Settings,
     route: Route,
     alignment: AffineAlignment | None,
@@ -298,9 +300,7 @@ def _report(
 ) -> NoiseModelReport:
     observed = fitted_on.observation
     observation_range = float(observed.min()), float(observed.max())
-    pit = assessment.uniformity(
-        model, held_out, step=assessment.rounding_step(observed), seed=settings.seed
-    )
+    pit = assessment.uniformity(model, held_out)
     correlation = assessment.autocorrelation(model, held_out)
     figures = Figures(
         heldout_nll=assessment.mean_nll(model, held_out),
@@ -308,7 +308,7 @@ def _report(
         distance=pit.kolmogorov_smirnov,
         worst_distance=pit.worst_by_signal,
         share_outside=assessment.share_outside(held_out, observation_range),
-        clipped=assessment.clipped_share(observed),
+        clipped=clipped,
         correlation=correlation.largest,
     )
     verdict, reasons = judge(figures, warnings)

@@ -15,7 +15,13 @@ from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel
 
 VARIANCE_BINS: Final = 64
 MAX_STEPS: Final = 150
-"""Steps of the quasi-Newton method; from its initial value it needs 10 to 60."""
+"""Steps of the quasi-Newton method on the first pairs; it needs 10 to 60."""
+
+PAIRS_FOR_START: Final = 30_000
+"""Pairs that the fit starts with."""
+
+LAST_STEPS: Final = 20
+"""Steps on all pairs, from the weights that the first ones gave."""
 
 SMALLEST_PART: Final = 1e-3
 """Part of the mean variance that every polynomial coefficient starts with at least."""
@@ -34,13 +40,22 @@ class VarianceCurve(NamedTuple):
     """Number of pairs."""
 
 
-def variance_curve(signal: Pixels, observation: Pixels, bins: int = VARIANCE_BINS) -> VarianceCurve:
-    """Measure the variance of the noise in bins of the signal with about equal counts.
+def variance_curve(
+    signal: Pixels, observation: Pixels, edges: npt.NDArray[np.float64] | None = None
+) -> VarianceCurve:
+    """Measure the variance of the noise in bins of the signal.
 
-    Pairs of equal signal share a bin, so that there may be fewer bins than asked for.
+    Parameters
+    ----------
+    signal, observation : arrays of shape (n,)
+        Pairs in gray values.
+    edges : array, optional
+        Increasing edges of the bins; empty bins are left out. If not given 64 bins with about
+        equal counts, fewer where many pairs have one signal.
     """
+    if edges is None:
+        edges = np.unique(np.quantile(signal, np.linspace(0, 1, VARIANCE_BINS + 1)))
     square = (observation.astype(np.float64) - signal) ** 2
-    edges = np.unique(np.quantile(signal, np.linspace(0, 1, bins + 1)))
     place = np.clip(np.searchsorted(edges, signal, side="right") - 1, 0, max(len(edges) - 2, 0))
     count = np.bincount(place)
     filled = count > 0
@@ -87,17 +102,23 @@ def fit_weights(
     def in_gray_values() -> Tensor:
         return torch.cat([weight[:n_gaussians] * scale, weight[n_gaussians:]])
 
-    def negative_log_likelihood() -> Tensor:
-        optimiser.zero_grad()
-        mixture = components(in_gray_values(), signal_range, floor, s)
-        loss = -mixture_log_prob(mixture, x).mean()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return loss
+    def descend(part: slice, steps: int) -> None:
+        optimiser = torch.optim.LBFGS(
+            [weight], max_iter=steps, tolerance_change=1e-6, line_search_fn="strong_wolfe"
+        )
 
-    optimiser = torch.optim.LBFGS(
-        [weight], max_iter=MAX_STEPS, tolerance_change=1e-7, line_search_fn="strong_wolfe"
-    )
-    optimiser.step(negative_log_likelihood)  # type: ignore[arg-type]  # it accepts tensors
+        def negative_log_likelihood() -> Tensor:
+            optimiser.zero_grad()
+            mixture = components(in_gray_values(), signal_range, floor, s[part])
+            loss = -mixture_log_prob(mixture, x[part]).mean()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            return loss
+
+        optimiser.step(negative_log_likelihood)  # type: ignore[arg-type]  # it accepts tensors
+
+    # Most of the way on every n-th pair: the blocks come in random order.
+    descend(slice(None, None, max(1, len(s) // PAIRS_FOR_START)), MAX_STEPS)
+    descend(slice(None), LAST_STEPS)
     if not bool(torch.isfinite(weight).all()):
         raise NoiseModelError(
             f"No finite noise model of {n_gaussians} Gaussians with {n_coefficients} coefficients "
@@ -106,20 +127,11 @@ def fit_weights(
     return GaussianMixtureNoiseModel(in_gray_values().detach().float(), low, high, min_variance)
 
 
-def default_min_variance(curve: VarianceCurve, step: float | None) -> float:
-    """Return a floor far below the noise found, but not below that of rounding.
-
-    Parameters
-    ----------
-    curve : VarianceCurve
-        Empirical variances.
-    step : float, optional
-        Distance of neighbouring gray values, where observations are rounded.
-    """
+def default_min_variance(curve: VarianceCurve) -> float:
+    """Return a floor far below the noise found, in squared gray values."""
     positive = curve.variance[curve.variance > 0]
-    found = 0.05 * float(positive.min()) if positive.size else 0.0
-    rounding = 0.0 if step is None else step**2 / 12
-    return max(found, rounding, float(np.finfo(np.float32).tiny))
+    smallest = float(np.finfo(np.float32).tiny)
+    return max(0.05 * float(positive.min()), smallest) if positive.size else smallest
 
 
 def _initial_weights(

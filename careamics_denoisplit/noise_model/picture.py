@@ -111,6 +111,7 @@ def _draw_uniformity(axes: Axes, report: NoiseModelReport) -> None:
         fontsize=8.5,
         color=INK,
         linespacing=1.4,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 3},
     )
     _style(
         axes,
