@@ -1,0 +1,37 @@
+"""Configuration of Sphinx: no network, warnings are errors."""
+
+from importlib.metadata import version as installed_version
+
+project = "careamics-denoisplit"
+author = "The careamics-denoisplit developers"
+copyright = "2026, the careamics-denoisplit developers"  # noqa: A001 - the name Sphinx reads
+version = release = installed_version("careamics-denoisplit")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+templates_path: list[str] = []
+
+html_theme = "furo"
+html_title = f"careamics-denoisplit {version}"
+
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+
+# The tutorial runs once for each change of its source.
+nb_execution_mode = "cache"
+nb_execution_cache_path = "_build/notebooks"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+
+autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = False
+napoleon_use_ivar = True
