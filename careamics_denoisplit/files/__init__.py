@@ -5,7 +5,7 @@ from careamics_denoisplit.files.guarded_npz import load_npz, read_npy_header
 from careamics_denoisplit.files.guarded_yaml import load_yaml
 from careamics_denoisplit.files.lock import lock_run
 from careamics_denoisplit.files.manifest import sha256_of, verify_manifest, write_manifest
-from careamics_denoisplit.files.names import safe_name, safe_names
+from careamics_denoisplit.files.names import safe_name, safe_names, safe_stem
 from careamics_denoisplit.files.outputs import require_absent, require_writable
 from careamics_denoisplit.files.whole import (
     remove_litter,
@@ -27,6 +27,7 @@ __all__ = [
     "restore_folder",
     "safe_name",
     "safe_names",
+    "safe_stem",
     "sha256_of",
     "verify_manifest",
     "whole_file",

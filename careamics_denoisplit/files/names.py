@@ -1,5 +1,6 @@
 """Names that are safe as identifiers and as parts of file names on every system."""
 
+import hashlib
 import keyword
 import re
 import unicodedata
@@ -8,9 +9,11 @@ from collections.abc import Sequence
 from careamics_denoisplit.errors import ConfigurationError
 
 MAX_NAME_LENGTH = 64
+MAX_STEM_BYTES = 180
 
 _LETTER = re.compile(r"(LATIN|GREEK) (SMALL|CAPITAL) LETTER (FINAL )?([A-Z]+)( WITH .*)?")
 _SPELLED = {"\N{MICRO SIGN}": "mu", "\N{LATIN SMALL LETTER SHARP S}": "ss"}
+_UNSAFE = frozenset('<>:"/\\|?*')
 _DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{device}{number}" for device in ("com", "lpt") for number in range(10)
 }
@@ -59,6 +62,37 @@ def safe_name(label: str) -> str:
     return slug
 
 
+def safe_stem(name: str) -> str:
+    """Make a name usable in file names of Linux, macOS and Windows, changing as little as needed.
+
+    Spaces inside, dots inside and letters of all scripts stay. Composed letters are used (NFC).
+
+    Parameters
+    ----------
+    name : str
+        Name of an input without its suffix.
+
+    Returns
+    -------
+    str
+        At most 180 bytes in UTF-8, so that there is room for endings; longer names are cut and
+        made unique by a hash.
+    """
+    composed = unicodedata.normalize("NFC", name.encode("utf-8", "replace").decode("utf-8"))
+    stem = "".join("_" if _is_unsafe(letter) else letter for letter in composed)
+    stem = stem.strip(" ").rstrip(". ") or "image"
+    if stem.startswith("."):
+        stem = f"_{stem[1:]}"
+    if stem.partition(".")[0].rstrip(" ").casefold() in _DEVICES:
+        stem = f"_{stem}"
+    encoded = stem.encode("utf-8")
+    if len(encoded) > MAX_STEM_BYTES:
+        digest = hashlib.sha256(encoded).hexdigest()[:8]
+        kept = encoded[: MAX_STEM_BYTES - 9].decode("utf-8", "ignore").rstrip(". ")
+        stem = unicodedata.normalize("NFC", f"{kept}_{digest}")
+    return stem
+
+
 def safe_names(labels: Sequence[str]) -> tuple[str, ...]:
     """Turn labels into safe names that stay different on every file system.
 
@@ -86,6 +120,10 @@ def safe_names(labels: Sequence[str]) -> tuple[str, ...]:
                 f"The names {twin!r} and {label!r} both become {name!r} in file names. Rename one."
             )
     return names
+
+
+def _is_unsafe(letter: str) -> bool:
+    return letter in _UNSAFE or unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def _spell(letter: str) -> str:

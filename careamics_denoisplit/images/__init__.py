@@ -9,8 +9,11 @@ from careamics_denoisplit.images.checks import (
     check_pixels,
 )
 from careamics_denoisplit.images.folders import Folder, list_folder
-from careamics_denoisplit.images.image import Image, labelled
+from careamics_denoisplit.images.image import Image
+from careamics_denoisplit.images.labels import channel_names_of, labelled, pixel_size_of
+from careamics_denoisplit.images.output_names import output_stems, strip_suffix
 from careamics_denoisplit.images.readers import read_images
+from careamics_denoisplit.images.writers import write_prediction_tiff, write_prediction_zarr
 
 __all__ = [
     "ChannelReport",
@@ -19,9 +22,15 @@ __all__ = [
     "PixelReport",
     "SaturationWarning",
     "as_float32",
+    "channel_names_of",
     "check_channel_names",
     "check_pixels",
     "labelled",
     "list_folder",
+    "output_stems",
+    "pixel_size_of",
     "read_images",
+    "strip_suffix",
+    "write_prediction_tiff",
+    "write_prediction_zarr",
 ]

@@ -11,8 +11,8 @@ from careamics_denoisplit.errors import DataError
 from careamics_denoisplit.images.blocks import ArrayBlock
 from careamics_denoisplit.images.checks import refuse_masked, require_real
 from careamics_denoisplit.images.image import Raw
+from careamics_denoisplit.images.labels import channel_names_of, pixel_size_of
 from careamics_denoisplit.images.limits import require_size
-from careamics_denoisplit.images.ome import micrometres
 
 _NAMES = {
     "S": {"s", "sample", "samples", "position", "scene", "image"},
@@ -75,12 +75,13 @@ def read_data_array(array: xr.DataArray, what: str) -> Raw:
     """
     axes = _axes(array, what)
     raw = read_array(np.asarray(array.values), what)
+    y, x = (None, None) if axes is None else (str(array.dims[axes.index(d)]) for d in "YX")
     channel = None if axes is None or "C" not in axes else str(array.dims[axes.index("C")])
     return Raw(
         block=raw.block,
         axes=axes,
-        channel_names=_channel_names(array, channel),
-        pixel_size=None if axes is None else _pixel_size(array, axes),
+        channel_names=None if channel is None else channel_names_of(array, channel),
+        pixel_size=None if y is None or x is None else pixel_size_of(array, y, x),
         acquisition=MappingProxyType(
             {key: str(array.attrs[key]) for key in _ACQUISITION if key in array.attrs}
         ),
@@ -100,33 +101,3 @@ def _axes(array: xr.DataArray, what: str) -> str | None:
             "them sample, time, channel, z, y, x, each once."
         )
     return "".join(letters)
-
-
-def _channel_names(array: xr.DataArray, dim: str | None) -> tuple[str, ...] | None:
-    if dim is None or dim not in array.coords:
-        return None
-    labels = array.coords[dim].values
-    return tuple(map(str, labels)) if labels.dtype.kind in "UO" else None
-
-
-def _pixel_size(array: xr.DataArray, axes: str) -> tuple[float, float] | None:
-    steps = [_step(array, str(array.dims[axes.index(letter)])) for letter in "YX"]
-    if steps[0] is None or steps[1] is None:
-        return None
-    return steps[0], steps[1]
-
-
-def _step(array: xr.DataArray, dim: str) -> float | None:
-    if dim not in array.coords:
-        return None
-    coordinate = array.coords[dim]
-    unit = str(coordinate.attrs.get("units", coordinate.attrs.get("unit", "")))
-    if "step" in coordinate.attrs:
-        return micrometres(coordinate.attrs["step"], unit)
-    positions = coordinate.values
-    if positions.dtype.kind not in "iuf" or positions.size < 2:
-        return None
-    differences = np.diff(positions.astype(np.float64))
-    if not np.allclose(differences, differences[0], rtol=1e-3, atol=0):
-        return None
-    return micrometres(float(differences[0]), unit)

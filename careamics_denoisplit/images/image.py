@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from careamics_denoisplit.images.blocks import Arranged, Block, lazy_variable
+from careamics_denoisplit.images.labels import labelled
 
 DIMENSIONS = {"T": "time", "Z": "z", "C": "channel", "Y": "y", "X": "x"}
-MICROMETRE = "micrometer"
 
 
 @dataclass(frozen=True)
@@ -135,30 +133,3 @@ def images_of(raw: Raw, axes: str, *, source: str | Path | None, guessed: bool) 
         )
         for sample in samples
     ]
-
-
-def labelled(
-    variable: xr.Variable,
-    channel_names: tuple[str, ...] | None,
-    pixel_size: tuple[float, float] | None,
-) -> xr.DataArray:
-    """Add channel names and positions in micrometers as coordinates.
-
-    Parameters
-    ----------
-    variable : xarray.Variable
-        Pixels with the dimensions `channel`, `y`, `x`.
-    channel_names : tuple of str or None
-        One name per channel.
-    pixel_size : tuple of float or None
-        Height and width of a pixel in micrometers.
-    """
-    coordinates: dict[str, Any] = {}
-    if channel_names is not None:
-        coordinates["channel"] = list(channel_names)
-    if pixel_size is not None:
-        for dimension, step in zip(("y", "x"), pixel_size, strict=True):
-            positions = np.arange(variable.sizes[dimension], dtype=np.float64) * step
-            attributes = {"units": MICROMETRE, "step": step}
-            coordinates[dimension] = (dimension, positions, attributes)
-    return xr.DataArray(variable, coords=coordinates)
