@@ -1,6 +1,5 @@
 """Arrays in memory: numpy, and xarray with its own names of axes."""
 
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -82,9 +81,7 @@ def read_data_array(array: xr.DataArray, what: str) -> Raw:
         axes=axes,
         channel_names=None if channel is None else channel_names_of(array, channel),
         pixel_size=None if y is None or x is None else pixel_size_of(array, y, x),
-        acquisition=MappingProxyType(
-            {key: str(array.attrs[key]) for key in _ACQUISITION if key in array.attrs}
-        ),
+        acquisition={key: str(array.attrs[key]) for key in _ACQUISITION if key in array.attrs},
     )
 
 

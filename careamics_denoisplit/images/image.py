@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 import xarray as xr
 
@@ -47,7 +46,7 @@ class Image:
     channel_names: tuple[str, ...] | None = None
     pixel_size: tuple[float, float] | None = None
     unit: str = "gray values"
-    acquisition: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    acquisition: Mapping[str, str] = field(default_factory=dict)
     axes: str = "YX"
     axes_guessed: bool = False
 
@@ -82,6 +81,8 @@ class Raw:
         Whether the source calls its pixels red, green and blue.
     channel_names, pixel_size, acquisition
         As in `Image`.
+    files : frozenset of str
+        Names of all files that the image is spread over, where it is more than one.
     """
 
     block: Block
@@ -89,7 +90,8 @@ class Raw:
     is_color: bool = False
     channel_names: tuple[str, ...] | None = None
     pixel_size: tuple[float, float] | None = None
-    acquisition: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    acquisition: Mapping[str, str] = field(default_factory=dict)
+    files: frozenset[str] = frozenset()
 
 
 def images_of(raw: Raw, axes: str, *, source: str | Path | None, guessed: bool) -> list[Image]:

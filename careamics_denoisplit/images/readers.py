@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,28 +68,36 @@ def read_images(
         If there is no image, a file is cut, damaged, unreadable or ambiguous, or if axes or
         number of channels do not fit.
     """
-    images: list[Image] = []
     sources = _listed(source)
-    arrays = sum(isinstance(entry, np.ndarray | xr.DataArray) for entry in sources)
     if not sources:
         raise DataError(f"No image was given{f' for {name}' if name else ''}.")
+    asked = Asked(name or "", axes, channels, max_bytes)
+    arrays = sum(isinstance(entry, np.ndarray | xr.DataArray) for entry in sources)
+    images: list[Image] = []
     for number, entry in enumerate(sources):
+        label = name or "array"
         if isinstance(entry, Image):
             images.append(entry)
         elif isinstance(entry, np.ndarray | xr.DataArray):
-            label = f"{name or 'array'} {number}" if arrays > 1 else (name or "array")
-            raw = _open_array(entry, label)
-            images += _finish(raw, axes, channels, source=label, what=label)
+            images += _read_one(entry, f"{label} {number}" if arrays > 1 else label, asked)
         elif isinstance(entry, str | Path):
-            for path in expand(entry):
-                raw = open_path(path, max_bytes=max_bytes)
-                what = f"{name}, {path}" if name else str(path)
-                images += _finish(raw, axes, channels, source=path, what=what)
+            images += _read_paths(expand(entry), asked)
         else:
-            raise DataError(
-                f"{name or 'The source'} is a {type(entry).__name__}; give arrays or paths."
-            )
+            raise DataError(f"{label} is a {type(entry).__name__}; give arrays or paths.")
     return images
+
+
+class Asked(NamedTuple):
+    """What the caller of `read_images` said."""
+
+    name: str
+    """What the images are."""
+    axes: str | None
+    """Letters of the axes."""
+    channels: int | None
+    """Number of channels that each image must have."""
+    max_bytes: int
+    """Largest size that a file may declare."""
 
 
 def open_path(path: Path, *, max_bytes: int = MAX_IMAGE_BYTES) -> Raw:
@@ -121,28 +129,52 @@ def open_path(path: Path, *, max_bytes: int = MAX_IMAGE_BYTES) -> Raw:
     return _READERS[kind](path, max_bytes=max_bytes)
 
 
-def _open_array(array: Array, label: str) -> Raw:
+def _read_one(array: Array, label: str, asked: Asked) -> list[Image]:
     if isinstance(array, xr.DataArray):
-        return read_data_array(array, label)
-    return read_array(array, label)
+        return _finish(read_data_array(array, label), asked, source=label, what=label)
+    return _finish(read_array(array, label), asked, source=label, what=label)
 
 
-def _finish(
-    raw: Raw, axes: str | None, channels: int | None, *, source: str | Path, what: str
-) -> list[Image]:
+def _read_paths(paths: Sequence[Path], asked: Asked) -> list[Image]:
+    images: list[Image] = []
+    covered: set[Path] = set()
+    for path in paths:
+        if path in covered:  # it was read together with another file of its OME set
+            continue
+        raw = open_path(path, max_bytes=asked.max_bytes)
+        covered.update(path.parent / file for file in raw.files)
+        what = f"{asked.name}, {path}" if asked.name else str(path)
+        images += _finish(raw, asked, source=path, what=what)
+    _require_alike(images)
+    return images
+
+
+def _require_alike(images: Sequence[Image]) -> None:
+    """Refuse a folder or pattern whose files differ in type or number of channels."""
+    for image in images[1:]:
+        for what, first, other in (
+            ("type", images[0].data.dtype, image.data.dtype),
+            ("number of channels", images[0].n_channels, image.n_channels),
+        ):
+            if first != other:
+                raise DataError(
+                    f"{images[0].source} and {image.source} differ in {what} ({first}, {other}). "
+                    "Pass a pattern for those that belong together, or a list of files."
+                )
+
+
+def _finish(raw: Raw, asked: Asked, *, source: str | Path, what: str) -> list[Image]:
     shape = raw.block.shape
-    if raw.is_color and axes is None:
+    if raw.is_color and asked.axes is None:
         raise DataError(
             f"{what} is a color image (red, green, blue; {side_by_side(raw.axes or '', shape)}). "
             "Gray values are needed: export without color. If its planes are channels, pass "
             f"`axes=`, such as {raw.axes}."
         )
-    resolved = resolve_axes(axes, raw.axes, shape, channels=channels, what=what)
-    if channels is not None:
-        require_channel_count(
-            resolved.letters, shape, channels, guessed=resolved.guessed, what=what
-        )
-    return images_of(raw, resolved.letters, source=source, guessed=resolved.guessed)
+    axes = resolve_axes(asked.axes, raw.axes, shape, channels=asked.channels, what=what)
+    if asked.channels is not None:
+        require_channel_count(axes.letters, shape, asked.channels, guessed=axes.guessed, what=what)
+    return images_of(raw, axes.letters, source=source, guessed=axes.guessed)
 
 
 def _listed(source: Any) -> list[Any]:

@@ -136,31 +136,8 @@ def read_tiff(path: Path, *, max_bytes: int) -> Raw:
             channel_names=names,
             pixel_size=pixel_size,
             acquisition=acquisition,
+            files=frozenset(ome.files) if ome is not None and len(ome.files) > 1 else frozenset(),
         )
-
-
-def ome_files(path: Path) -> tuple[str, ...]:
-    """Name all files of the OME set that a TIFF file belongs to; empty for a single file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        TIFF file.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged.
-    """
-    with open_tiff(path) as tiff:
-        text = tiff.ome_metadata if tiff.is_ome else None
-    if not text:
-        return ()
-    companion = companion_of(text, str(path))
-    if companion is not None:
-        return (companion, path.name)
-    files = {name for image in parse_ome(text, str(path)) for name in image.files}
-    return tuple(sorted(files)) if len(files) > 1 else ()
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from careamics_denoisplit.images.image import DIMENSIONS
 from careamics_denoisplit.images.labels import MICROMETRE, channel_names_of, pixel_size_of
 
 _LETTERS = {dimension: letter for letter, dimension in DIMENSIONS.items()}
+# OME-Zarr wants time, channel, then space.
+_ZARR_ORDER = ("time", "channel", "z", "y", "x")
 _CHUNK = 512
 _SMALLEST_LEVEL = 256
 _COLORS = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF", "FFFFFF")
@@ -97,10 +99,12 @@ def write_prediction_zarr(
     StorageError
         If the store cannot be written.
     """
+    mean = mean.transpose(*_ZARR_ORDER, missing_dims="ignore")
     axis = mean.dims.index("channel")
     names = channel_names_of(mean) or tuple(map(str, range(mean.sizes["channel"])))
     parts = [_finite(mean, str(path))]
     if std is not None:
+        std = std.transpose(*_ZARR_ORDER, missing_dims="ignore")
         parts.append(_finite(std, str(path)))
         names = (*names, *(f"{label}_{std_suffix}" for label in names))
     levels = _pyramid(np.concatenate(parts, axis=axis))
