@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Real
@@ -49,7 +49,7 @@ class MethodScores(FrozenModel):
     """Mean over 20 equal-count bins of |RMSE - RMV|, divided by the RMSE of all pixels."""
 
     @classmethod
-    def of(cls, scores: UncertaintyScores) -> Self:
+    def of(cls, scores: UncertaintyScores) -> "MethodScores":
         """Read the scores of accumulated pixels; what is not defined becomes None."""
         return cls(
             nll=scores.nll,
@@ -59,7 +59,7 @@ class MethodScores(FrozenModel):
             relative_error=_defined(scores.relative_error),
         )
 
-    def beats(self, reference: Self) -> bool:
+    def beats(self, reference: "MethodScores") -> bool:
         """Whether both likelihood and ranking of the pixels are better than the reference's."""
         if self.ause is None or reference.ause is None:
             return False
@@ -83,7 +83,7 @@ class EstimatorCalibration(FrozenModel):
     """Number of pixels of each channel that were fitted."""
 
     @model_validator(mode="after")
-    def _channels_agree(self) -> Self:
+    def _channels_agree(self) -> "EstimatorCalibration":
         counts = {len(self.scalar.factors), len(self.scalar.floors), len(self.intensity)}
         counts |= {len(self.constant)} | {len(scores) for scores in self.scores.values()}
         if self.joint is not None:
@@ -97,7 +97,7 @@ class EstimatorCalibration(FrozenModel):
         return {"scalar": self.scalar, "joint": self.joint}.get(name)
 
     def reference_stds(self, mean: Real[np.ndarray, "c *n"]) -> dict[str, Real[np.ndarray, "c *n"]]:
-        """Return the standard deviations of the two references for predicted intensities (C, ...)."""
+        """Return both references for predicted intensities (C, ...), gray values."""
         intensity = np.stack([t.std(m) for t, m in zip(self.intensity, mean, strict=True)])
         constant = np.stack([np.full(m.shape, c) for c, m in zip(self.constant, mean, strict=True)])
         return {"intensity_only": intensity, "constant": constant}
@@ -105,7 +105,7 @@ class EstimatorCalibration(FrozenModel):
     def all_stds(
         self, mean: Real[np.ndarray, "c *n"], spread: Real[np.ndarray, "c *n"]
     ) -> dict[str, Real[np.ndarray, "c *n"]]:
-        """Return the standard deviations (C, ...) of the raw spread, of each method and reference."""
+        """Return the raw spread, each method and each reference (C, ...), gray values."""
         unscaled = self.scalar.model_copy(update={"factors": (1.0,) * len(spread)})
         stds = {"raw": unscaled.std(mean, spread), "scalar": self.scalar.std(mean, spread)}
         if self.joint is not None:
@@ -141,7 +141,7 @@ class CalibrationSet(FrozenModel):
     """Seed of the posterior noise, of the drawn pixels and of the joint fit."""
 
     @model_validator(mode="after")
-    def _channels_agree(self) -> Self:
+    def _channels_agree(self) -> "CalibrationSet":
         for name, estimator in self.estimators.items():
             if len(estimator.constant) != len(self.channel_names):
                 raise ValueError(
@@ -214,7 +214,7 @@ class CalibrationSet(FrozenModel):
         return self.model_dump_json(indent=2)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
+    def from_json(cls, text: str | bytes) -> "CalibrationSet":
         """Read what `to_json` wrote; every number comes back with the same bits.
 
         Raises

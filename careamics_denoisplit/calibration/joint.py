@@ -18,8 +18,8 @@ from careamics_denoisplit.calibration.pixels import PixelSample
 HIDDEN_UNITS = 16
 """Width of the hidden layer."""
 
-_STEPS = 1500
-_BATCH = 8192
+_STEPS = 600
+_BATCH = 1024
 _LEARNING_RATE = 0.02
 _RANGE = (0.1, 99.9)
 _SMALLEST_LOG_RATIO = -7.0

@@ -1,7 +1,7 @@
 """The standard deviations a user can ask for, and the two references they must beat."""
 
 import math
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Real
@@ -89,7 +89,7 @@ class JointCalibration(FrozenModel):
     """Offsets of the output: log of a standard deviation in gray values."""
 
     @model_validator(mode="after")
-    def _sizes_agree(self) -> Self:
+    def _sizes_agree(self) -> "JointCalibration":
         channels, hidden, inputs = len(self.floors), len(self.hidden_bias), 2 * len(self.floors)
         shapes = {
             "low": (len(self.low),) == (inputs,),
@@ -149,7 +149,7 @@ class IntensityTable(FrozenModel):
     """Root mean squared error in each bin, gray values."""
 
     @model_validator(mode="after")
-    def _one_bin_more_than_edges(self) -> Self:
+    def _one_bin_more_than_edges(self) -> "IntensityTable":
         if len(self.rmse) != len(self.edges) + 1:
             raise ValueError(f"{len(self.edges)} edges need {len(self.edges) + 1} bins.")
         return self
@@ -218,7 +218,7 @@ def fit_intensity_table(
 
 def fit_constant(error: Float64[np.ndarray, "n"]) -> float:
     """Fit the standard deviation that is the same for all pixels: their RMSE, gray values."""
-    return float(_positive(np.sqrt(np.mean(np.square(error)))))
+    return max(math.sqrt(np.mean(np.square(error))), float(np.finfo(np.float32).tiny))
 
 
 def joint_inputs(

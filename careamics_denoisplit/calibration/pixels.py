@@ -1,7 +1,7 @@
 """Pixels of several images, drawn with a seed, on which calibrations are fitted."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Real
@@ -39,7 +39,7 @@ class PixelSample(NamedTuple):
         truth: Real[np.ndarray, "c y x"],
         n_pixels: int,
         random: np.random.Generator,
-    ) -> Self:
+    ) -> "PixelSample":
         """Draw pixels of one image without replacement; all of them where there are no more.
 
         Raises
@@ -61,7 +61,7 @@ class PixelSample(NamedTuple):
         return sample
 
     @classmethod
-    def join(cls, samples: Sequence[Self]) -> Self:
+    def join(cls, samples: Sequence["PixelSample"]) -> "PixelSample":
         """Put the pixels of several images behind each other."""
         return cls(*(np.concatenate(rows, axis=1) for rows in zip(*samples, strict=True)))
 
