@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import Checkpoint
 
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.lightning_module import DenoiSplitModule
 from careamics_denoisplit.training.loggers import AppendingCSVLogger
-from careamics_denoisplit.training.position import Position, store_position
+from careamics_denoisplit.training.position import Position, read_position, store_position
 from careamics_denoisplit.training.signals import StopSignals
 
 MINUTES_BETWEEN_CHECKPOINTS = 5.0
@@ -155,6 +155,15 @@ class RunCheckpoint(Checkpoint):
         checkpoint["ended"] = self.ended
         checkpoint["max_epochs"] = trainer.max_epochs
 
+    def on_load_checkpoint(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Continue from the position: its validation may be the first thing that is due."""
+        self._position = read_position(checkpoint)
+
     def _row(self, trainer: lightning.Trainer, module: DenoiSplitModule) -> dict[str, float]:
         return {
             "epoch": trainer.current_epoch,
@@ -214,6 +223,5 @@ class RunCheckpoint(Checkpoint):
 
 def _stopped_early(trainer: lightning.Trainer) -> bool:
     return trainer.should_stop and any(
-        isinstance(callback, EarlyStopping) and callback.stopped_epoch > 0
-        for callback in trainer.callbacks
+        callback.stopped_epoch > 0 for callback in trainer.early_stopping_callbacks
     )

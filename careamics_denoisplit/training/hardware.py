@@ -1,12 +1,15 @@
 """Which device computes, and with how many digits."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from careamics_denoisplit.errors import ConfigurationError
 
-_PRECISIONS = {
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+"""Precisions in Lightning's terms; with the mixed ones the loss stays in float32."""
+
+_PRECISIONS: dict[str, Precision] = {
     "auto": "32-true",
     "32": "32-true",
     "32-true": "32-true",
@@ -57,7 +60,7 @@ def choose_device(device: str) -> Device:
     return Device(name, [int(number)] if number else 1)
 
 
-def choose_precision(setting: Any, accelerator: str) -> str:
+def choose_precision(setting: Any, accelerator: str) -> Precision:
     """Translate a precision into one that the device can compute with.
 
     Parameters

@@ -20,7 +20,7 @@ from careamics_denoisplit.errors import (
     NoiseModelError,
     OutputExistsError,
 )
-from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel
+from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel
 from careamics_denoisplit.training.checkpoint_io import read_checkpoint
 from careamics_denoisplit.training.position import read_position
 
@@ -66,7 +66,8 @@ def find_checkpoint(run: Path, *, resume: bool, overwrite: bool) -> dict[str, An
             f"{run.absolute()} holds a run at {describe_progress(last)}: use --resume or "
             "--overwrite (in Python `resume=True` or `overwrite=True`)."
         )
-    if run.is_file() or any(run.joinpath(name).exists() for name in _OWN_FILES + _OWN_FOLDERS):
+    # A log alone is what a start leaves that was stopped at once.
+    if any(run.joinpath(name).exists() for name in (*_OWN_FILES, "checkpoints", "model")):
         raise OutputExistsError(
             f"{run.absolute()} already holds files of a run without a checkpoint: use --resume "
             "or --overwrite (in Python `resume=True` or `overwrite=True`), or choose another "
@@ -120,6 +121,28 @@ def resumed_configuration(
             "or train a new run."
         )
     return now
+
+
+def resolved_configuration(
+    config: DenoiSplitConfiguration, statistics: Statistics
+) -> DenoiSplitConfiguration:
+    """Return the settings with the statistics that were measured.
+
+    Parameters
+    ----------
+    config : DenoiSplitConfiguration
+        Settings as given; they are not changed.
+    statistics : Statistics
+        Statistics of the training images, in gray values.
+    """
+    plain = config.to_plain()
+    plain["data_config"]["normalization"] |= {
+        "input_means": [statistics.input_mean],
+        "input_stds": [statistics.input_std],
+        "target_means": list(statistics.target_means),
+        "target_stds": list(statistics.target_stds),
+    }
+    return configuration_from_dict(plain)
 
 
 def require_same_statistics(statistics: Statistics, checkpoint: Mapping[str, Any]) -> None:

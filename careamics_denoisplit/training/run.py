@@ -28,7 +28,7 @@ from careamics_denoisplit.lightning_module import (
     load_weights,
     module_from_checkpoint,
 )
-from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel
+from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel
 from careamics_denoisplit.training.checkpoint_io import WholeFileCheckpointIO, read_checkpoint
 from careamics_denoisplit.training.checkpointing import (
     MINUTES_BETWEEN_CHECKPOINTS,
@@ -46,6 +46,7 @@ from careamics_denoisplit.training.resume import (
     clear_run,
     find_checkpoint,
     require_same_statistics,
+    resolved_configuration,
     resumed_configuration,
     stored_noise_models,
 )
@@ -145,17 +146,16 @@ def train(
     checkpoint = find_checkpoint(run, resume=resume, overwrite=overwrite)
     if checkpoint is not None:
         config = resumed_configuration(config, checkpoint)
+    config = resolved_configuration(config, datamodule.statistics)
     module = _build_module(config, datamodule, noise_models, checkpoint, force=force)
     hours = config.training_config.max_hours if max_hours is None else max_hours
-    with lock_run(run), _log_file(run / "logs" / "denoisplit.log", clear=overwrite, run=run):
+    with lock_run(run), _prepared(run, config, overwrite=overwrite):
         say = _reporter(quiet=quiet)
-        remove_litter(run)
-        save_configuration(config, run / "config.yaml")
         position = Position(0, 0, 1) if checkpoint is None else read_position(checkpoint)
         if checkpoint is not None and _is_finished(config, checkpoint, position):
             say(f"Training had finished at epoch {position.epoch}.")
             return _with_best_weights(module, run)
-        with StopSignals(say) as signals:
+        with StopSignals(say) as signals, _calm_lightning():
             record = _checkpoint_callback(config, run, signals, hours)
             trainer = lightning.Trainer(
                 **_trainer_parameters(config),
@@ -182,7 +182,8 @@ def train(
             trainer.strategy.checkpoint_io = WholeFileCheckpointIO()
             if on_start is not None:
                 on_start(trainer)
-            datamodule.set_position(position.epoch, position.batches)
+            patches = position.batches * config.data_config.batch_size
+            datamodule.set_position(position.epoch, min(patches, len(datamodule.train_dataset)))
             _describe(config, module, trainer, position)
             _fit(trainer, module, datamodule, None if checkpoint is None else run / LAST, signals)
         say(_summary(trainer, record))
@@ -198,8 +199,7 @@ def _fit(
 ) -> None:
     """Run Lightning, and translate the ways in which it ends."""
     try:
-        with _calm_lightning():
-            trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except TrainingPaused:
         return
     except SystemExit as error:
@@ -235,7 +235,6 @@ def _build_module(
         )
     elif not force:
         _require_sound(noise_models)
-    datamodule.setup("fit")
     if checkpoint is not None:
         require_same_statistics(datamodule.statistics, checkpoint)
     return DenoiSplitModule(config, datamodule.statistics, noise_models)
@@ -307,7 +306,8 @@ def _is_finished(
 ) -> bool:
     last_epoch = config.training_config.trainer_params.get("max_epochs")
     reached = last_epoch is not None and 0 <= last_epoch <= position.epoch
-    return reached or checkpoint["ended"] == "early stopping"
+    stopped_early: bool = checkpoint["ended"] == "early stopping"
+    return reached or stopped_early
 
 
 def _with_best_weights(module: DenoiSplitModule, run: Path) -> DenoiSplitModule:
@@ -373,10 +373,19 @@ class _WholeLineHandler(logging.FileHandler):
 
 
 @contextmanager
-def _log_file(path: Path, *, run: Path, clear: bool) -> Iterator[None]:
-    """Append the package's messages to a file."""
-    if clear:
+def _prepared(run: Path, config: DenoiSplitConfiguration, *, overwrite: bool) -> Iterator[None]:
+    """Make the run folder ready and keep its log while the block runs."""
+    if overwrite:
         clear_run(run)
+    remove_litter(run)
+    save_configuration(config, run / "config.yaml")
+    with _log_file(run / "logs" / "denoisplit.log"):
+        yield
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Append the package's messages to a file."""
     package = logging.getLogger("careamics_denoisplit")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

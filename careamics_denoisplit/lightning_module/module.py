@@ -1,31 +1,35 @@
 """One training step and one validation step; every number comes from the other modules."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from careamics.metrics import SampleSIPSNR
 from torch import Tensor, nn
 
 from careamics_denoisplit.config import DenoiSplitConfiguration, configuration_from_dict
 from careamics_denoisplit.data import Batch, Statistics
-from careamics_denoisplit.errors import CheckpointError, ConfigurationError, NonFiniteError
+from careamics_denoisplit.errors import ConfigurationError, NonFiniteError
+from careamics_denoisplit.lightning_module.monitoring import EpochMeans, named_terms
+from careamics_denoisplit.lightning_module.seeds import (
+    TRAINING,
+    VALIDATION,
+    WEIGHTS,
+    derive_seed,
+)
 from careamics_denoisplit.likelihood import (
     GaussianLikelihood,
     NoiseModelLikelihood,
 )
 from careamics_denoisplit.losses import LossTerms, loss_for, require_finite
 from careamics_denoisplit.network import LadderOutput, LadderVAE, TorchNoise
-from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel, NoiseModelInfo
+from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel
 
 GRADIENT_NORM = 0.5
 """Largest norm of all gradients together, where the trainer is given no other."""
-
-WEIGHTS, TRAINING, VALIDATION = range(3)
 
 
 class DenoiSplitModule(lightning.LightningModule):
@@ -76,11 +80,9 @@ class DenoiSplitModule(lightning.LightningModule):
         self.noise = TorchNoise()
         self.train_means = EpochMeans()
         self.val_means = EpochMeans()
-        self.val_psnr = nn.ModuleDict(
-            {
-                f"val_psnr_{name}": SampleSIPSNR(len(self.channel_names), output_channel=index)
-                for index, name in enumerate(self.channel_names)
-            }
+        self.val_psnr = nn.ModuleList(
+            SampleSIPSNR(len(self.channel_names), output_channel=index)
+            for index in range(len(self.channel_names))
         )
         self.skipped_steps = 0
         self.learning_rate = math.nan
@@ -140,7 +142,7 @@ class DenoiSplitModule(lightning.LightningModule):
         self.val_means.add(
             dict(zip(("val_loss", "val_kl"), values, strict=True)), weight=len(batch.target)
         )
-        for metric in self.val_psnr.values():
+        for metric in self._metrics():
             metric.update(output.prediction, batch.target)
 
     def on_train_epoch_start(self) -> None:
@@ -150,7 +152,7 @@ class DenoiSplitModule(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Forget the validation before."""
         self.val_means = EpochMeans()
-        for metric in self.val_psnr.values():
+        for metric in self._metrics():
             metric.reset()
 
     def on_validation_epoch_end(self) -> None:
@@ -176,7 +178,10 @@ class DenoiSplitModule(lightning.LightningModule):
             scaled divergence; `val_psnr_<channel>` in dB, range-invariant, against the noisy
             channel.
         """
-        psnr = {name: float(metric.compute()) for name, metric in self.val_psnr.items()}
+        psnr = {
+            f"val_psnr_{name}": float(metric.compute())
+            for name, metric in zip(self.channel_names, self._metrics(), strict=True)
+        }
         return self.val_means.means() | psnr
 
     def epoch_row(self) -> dict[str, float]:
@@ -282,6 +287,9 @@ class DenoiSplitModule(lightning.LightningModule):
             )
         return output, terms
 
+    def _metrics(self) -> tuple[SampleSIPSNR, ...]:
+        return tuple(self.val_psnr)  # type: ignore[arg-type]  # ModuleList forgets the type of its members
+
     def _seed(self, stream: int, batch_idx: int) -> None:
         position = (self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(derive_seed(self.algorithm.seed, stream, *position))
@@ -332,103 +340,6 @@ class DenoiSplitModule(lightning.LightningModule):
         )
 
 
-class EpochMeans:
-    """Means of named numbers over the steps of an epoch, which can be stored in between."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._weights: dict[str, float] = {}
-
-    def add(self, values: Mapping[str, float], weight: float = 1.0) -> None:
-        """Count each value with a weight.
-
-        Parameters
-        ----------
-        values : mapping of str to float
-            Numbers of one step.
-        weight : float
-            For example the number of samples behind them.
-        """
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + weight * value
-            self._weights[name] = self._weights.get(name, 0.0) + weight
-
-    def means(self) -> dict[str, float]:
-        """Return the weighted mean of each name."""
-        return {name: total / self._weights[name] for name, total in self._sums.items()}
-
-    def state(self) -> dict[str, dict[str, float]]:
-        """Return plain numbers to store."""
-        return {"sums": dict(self._sums), "weights": dict(self._weights)}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Mapping[str, float]]) -> "EpochMeans":
-        """Continue from stored numbers."""
-        means = cls()
-        means._sums = dict(state["sums"])
-        means._weights = dict(state["weights"])
-        return means
-
-
-def derive_seed(seed: int, *position: int) -> int:
-    """Hash a seed and the position of a step to one 64-bit number.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the run.
-    *position : int
-        Stream, epoch, batch, rank: every position gets a stream of its own.
-    """
-    sequence = np.random.SeedSequence((abs(seed), int(seed < 0), *position))
-    return int(sequence.generate_state(1, np.uint64)[0])
-
-
-def named_terms(
-    terms: LossTerms, output: LadderOutput, channel_names: Sequence[str]
-) -> dict[str, float]:
-    """Name each term of a step as the metrics do.
-
-    Parameters
-    ----------
-    terms : LossTerms
-        Terms of one step.
-    output : LadderOutput
-        Gives the largest posterior log variance of each level.
-    channel_names : sequence of C str
-        Names of the channels.
-
-    Returns
-    -------
-    dict of str to float
-        `train_loss`, `reconstruction`, `divergence`, `reconstruction_<channel>` in nats per
-        pixel, `kl_level_<i>` in nats per image, `kl_scaled_level_<i>`,
-        `largest_log_variance_level_<i>`; level 0 is the finest.
-    """
-    levels = range(len(terms.kl_per_level))
-    names = [
-        "train_loss",
-        "reconstruction",
-        "divergence",
-        *(f"reconstruction_{name}" for name in channel_names),
-        *(f"kl_level_{level}" for level in levels),
-        *(f"kl_scaled_level_{level}" for level in levels),
-        *(f"largest_log_variance_level_{level}" for level in levels),
-    ]
-    scalars = torch.stack([terms.total, terms.reconstruction, terms.divergence])
-    values = torch.cat(
-        [
-            scalars,
-            terms.reconstruction_per_channel,
-            terms.kl_per_level,
-            terms.kl_scaled_per_level,
-            torch.stack(output.largest_log_variances).float(),
-        ]
-    )
-    # One transfer from the device instead of one for each number.
-    return dict(zip(names, values.detach().tolist(), strict=True))
-
-
 def in_float32(output: LadderOutput) -> LadderOutput:
     """Return the output of a network that ran in half precision in float32."""
     return LadderOutput(
@@ -436,86 +347,4 @@ def in_float32(output: LadderOutput) -> LadderOutput:
         tuple(kl_map.float() for kl_map in output.kl_maps),
         None if output.log_variance is None else output.log_variance.float(),
         output.largest_log_variances,
-    )
-
-
-def module_from_checkpoint(checkpoint: Mapping[str, Any]) -> DenoiSplitModule:
-    """Rebuild the trained module from the content of a checkpoint file.
-
-    Parameters
-    ----------
-    checkpoint : mapping
-        What `torch.load(path, weights_only=True)` returned.
-
-    Raises
-    ------
-    CheckpointError
-        If it is no checkpoint of this package, or its weights do not fit; the message names
-        the first tensor that does not.
-    """
-    try:
-        hyper_parameters = checkpoint["hyper_parameters"]
-        weights: Mapping[str, Tensor] = checkpoint["state_dict"]
-        infos = checkpoint["denoisplit"]["noise_models"]
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"This is no checkpoint of denoiSplit: it has no entry {error}. Give a run folder, "
-            "or import checkpoints of other programs with `denoisplit import`."
-        ) from error
-    noise_models = [
-        _stored_noise_model(weights, index, NoiseModelInfo(**info))
-        for index, info in enumerate(infos)
-    ]
-    module = DenoiSplitModule(
-        hyper_parameters["config"], hyper_parameters["statistics"], noise_models
-    )
-    load_weights(module, weights)
-    return module
-
-
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load weights, or name the tensor that does not fit.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Receives the weights.
-    weights : mapping of str to torch.Tensor
-        Its state dict.
-
-    Raises
-    ------
-    CheckpointError
-        If a tensor is missing, unknown or of another shape.
-    """
-    expected = module.state_dict()
-    for name, tensor in expected.items():
-        if name not in weights:
-            raise CheckpointError(
-                f"The checkpoint has no tensor {name} of shape {tuple(tensor.shape)}. It was "
-                "written for another architecture: use the configuration it was trained with."
-            )
-        if weights[name].shape != tensor.shape:
-            raise CheckpointError(
-                f"The tensor {name} has shape {tuple(weights[name].shape)} in the checkpoint, "
-                f"but {tuple(tensor.shape)} in this network. Use the configuration it was "
-                "trained with."
-            )
-    unknown = sorted(set(weights) - set(expected))
-    if unknown:
-        raise CheckpointError(
-            f"The checkpoint holds a tensor {unknown[0]} that this network does not have. Use "
-            "the configuration it was trained with."
-        )
-    module.load_state_dict(dict(weights))
-
-
-def _stored_noise_model(
-    weights: Mapping[str, Tensor], index: int, info: NoiseModelInfo
-) -> GaussianMixtureNoiseModel:
-    prefix = f"likelihood.noise_models.{index}."
-    return GaussianMixtureNoiseModel(
-        weights[f"{prefix}weight"],
-        *(float(weights[prefix + name]) for name in ("min_signal", "max_signal", "min_sigma")),
-        info=info,
     )
