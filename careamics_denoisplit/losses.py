@@ -8,7 +8,7 @@ divergence of a whole level, hundreds to thousands of nats, so they rarely matte
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -40,6 +40,7 @@ class LossTerms(NamedTuple):
         return LossTerms(*(term.detach() for term in self))
 
 
+@runtime_checkable
 class Loss(Protocol):
     """An objective: network output and target in, all terms out."""
 

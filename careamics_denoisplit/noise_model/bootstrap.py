@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ PATCH: Final = 64
 Planes = list[npt.NDArray[np.float32]]
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """Denoises images without knowing clean ones."""
 

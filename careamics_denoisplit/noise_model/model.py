@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -93,7 +94,7 @@ class GaussianMixtureNoiseModel(nn.Module):
 
     def __init__(
         self,
-        weight: Float[Tensor, "rows p"],
+        weight: Tensor,
         min_signal: float,
         max_signal: float,
         min_sigma: float,
@@ -178,7 +179,7 @@ class GaussianMixtureNoiseModel(nn.Module):
         low, high = self.signal_range
         return GaussianMixtureNoiseModel(self.weight, low, high, float(self.min_sigma), info)
 
-    def to_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the entries of a noise-model file; information that is not known is left out."""
         parameters = {
             "trained_weight": self.weight,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from careamics_denoisplit.errors import NoiseModelError
@@ -26,7 +27,7 @@ _NUMBERS: Final = ("heldout_nll", "gain", "exposure")
 _INTEGERS: Final = ("n_pairs", "format_version", "channel_index")
 _INFORMATION: Final = (*_TEXTS, *_NUMBERS, *_INTEGERS, "verdict", "observation_range")
 
-_Arrays = dict[str, np.ndarray[Any, Any]]
+_Arrays = dict[str, npt.NDArray[Any]]
 
 
 def load_noise_model(path: Path | str) -> GaussianMixtureNoiseModel:
@@ -117,7 +118,7 @@ def _verdict(text: str) -> Verdict:
     raise NoiseModelError(f"Its verdict must be one of {get_args(Verdict)}, got {text!r}.")
 
 
-def _observation_range(array: np.ndarray[Any, Any]) -> tuple[float, float]:
+def _observation_range(array: npt.NDArray[Any]) -> tuple[float, float]:
     if array.shape != (2,) or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
         raise NoiseModelError(
             f"Its observation range must be two finite numbers, got {array.tolist()}."
