@@ -28,20 +28,31 @@ class ExportGraph(nn.Module):
         Number of posterior samples, at least 2.
     seed : int
         Seed of the samples.
+    hidden_units : int
+        Width of the joint calibration's hidden layer; 0 is the scalar calibration.
     """
 
-    def __init__(self, network: LadderVAE, n_samples: int, seed: int) -> None:
+    input_mean: Tensor
+    input_std: Tensor
+    target_means: Tensor
+    target_stds: Tensor
+
+    def __init__(
+        self, network: LadderVAE, n_samples: int, seed: int, hidden_units: int = 0
+    ) -> None:
         super().__init__()
         self.network = network
         self.n_samples = n_samples
         self.seed = seed
         channels = network.output_channels
         remove_dropout(network)
+        self.calibration = (
+            JointStd(channels, hidden_units) if hidden_units else ScalarStd(channels)
+        )
         self.register_buffer("input_mean", torch.zeros(1))
         self.register_buffer("input_std", torch.ones(1))
         self.register_buffer("target_means", torch.zeros(channels))
         self.register_buffer("target_stds", torch.ones(channels))
-        self.register_buffer("factors", torch.ones(channels))
 
     def forward(self, raw: Float[Tensor, "1 1 y x"]) -> Float[Tensor, "1 c2 y x"]:
         """Split and denoise one image.
@@ -69,7 +80,7 @@ class ExportGraph(nn.Module):
         crop = (..., slice(top, top + height), slice(left, left + width))
         means = mean[crop] * per_channel(self.target_stds) + per_channel(self.target_means)
         spreads = spread[crop] * per_channel(self.target_stds)
-        return torch.cat((means, spreads * per_channel(self.factors)), dim=1)
+        return torch.cat((means, self.calibration(means, spreads)), dim=1)
 
     def moments(
         self, x: Float[Tensor, "1 1 y x"]
@@ -111,6 +122,75 @@ class ExportGraph(nn.Module):
         return self.network.decode(features, noise, compute_kl=False).prediction
 
 
+class ScalarStd(nn.Module):
+    """Raise the spread of each channel to its floor and multiply it by its factor.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels C. Fresh factors are 1 and floors 0: the spread as it is.
+    """
+
+    floors: Tensor
+    factors: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("floors", torch.zeros(channels))
+        self.register_buffer("factors", torch.ones(channels))
+
+    def forward(
+        self, means: Float[Tensor, "1 c y x"], spreads: Float[Tensor, "1 c y x"]
+    ) -> Float[Tensor, "1 c y x"]:
+        """Return calibrated standard deviations, gray values; `means` do not enter."""
+        del means
+        return torch.maximum(spreads, per_channel(self.floors)) * per_channel(self.factors)
+
+
+class JointStd(nn.Module):
+    """Compute standard deviations from all intensities and log spreads, pixel by pixel.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels C.
+    hidden_units : int
+        Width of the hidden layer.
+    """
+
+    floors: Tensor
+    low: Tensor
+    high: Tensor
+    hidden_weight: Tensor
+    hidden_bias: Tensor
+    output_weight: Tensor
+    output_bias: Tensor
+
+    def __init__(self, channels: int, hidden_units: int) -> None:
+        super().__init__()
+        self.register_buffer("floors", torch.zeros(channels))
+        self.register_buffer("low", torch.zeros(2 * channels))
+        self.register_buffer("high", torch.ones(2 * channels))
+        self.register_buffer("hidden_weight", torch.zeros(hidden_units, 2 * channels))
+        self.register_buffer("hidden_bias", torch.zeros(hidden_units))
+        self.register_buffer("output_weight", torch.zeros(channels, hidden_units))
+        self.register_buffer("output_bias", torch.zeros(channels))
+
+    def forward(
+        self, means: Float[Tensor, "1 c y x"], spreads: Float[Tensor, "1 c y x"]
+    ) -> Float[Tensor, "1 c y x"]:
+        """Return calibrated standard deviations in gray values."""
+        raised = torch.maximum(spreads, per_channel(self.floors))
+        inputs = torch.cat((means, raised.log()), dim=1)
+        high = per_channel(self.high)
+        inside = torch.minimum(torch.maximum(inputs, per_channel(self.low)), high)
+        hidden = torch.tanh(pointwise(inside, self.hidden_weight, self.hidden_bias))
+        log_std = pointwise(hidden, self.output_weight, self.output_bias)
+        # Spreads beyond the fitted range raise the result in proportion.
+        beyond = (inputs - high).clamp(min=0).chunk(2, dim=1)[1]
+        return (log_std + beyond).exp()
+
+
 def build_graph(
     output_channels: int,
     latent_channels: Sequence[int],
@@ -122,6 +202,7 @@ def build_graph(
     n_samples: int,
     seed: int,
     prior_size: Sequence[int] = (),
+    hidden_units: int = 0,
 ) -> ExportGraph:
     """Build the graph with fresh weights, in evaluation mode, for a state dict to be loaded.
 
@@ -130,7 +211,7 @@ def build_graph(
     output_channels, latent_channels, filters, blocks_per_level, stem_stride, exponential, \
 gaussian_head, prior_size
         Settings of `LadderVAE`; an empty `prior_size` is a prior that is constant in space.
-    n_samples, seed : int
+    n_samples, seed, hidden_units : int
         Settings of `ExportGraph`.
     """
     network = LadderVAE(
@@ -143,7 +224,7 @@ gaussian_head, prior_size
         stem_stride=stem_stride,
         exponential=exponential,
     )
-    return ExportGraph(network, n_samples, seed).eval()
+    return ExportGraph(network, n_samples, seed, hidden_units).eval()
 
 
 def remove_dropout(module: nn.Module) -> None:
@@ -158,3 +239,10 @@ def remove_dropout(module: nn.Module) -> None:
 def per_channel(values: Float[Tensor, " c"]) -> Float[Tensor, "1 c 1 1"]:
     """Shape one value per channel for images."""
     return values[None, :, None, None]
+
+
+def pointwise(
+    x: Float[Tensor, "1 i y x"], weight: Float[Tensor, "o i"], bias: Float[Tensor, " o"]
+) -> Float[Tensor, "1 o y x"]:
+    """Apply a linear layer at every pixel."""
+    return nn.functional.conv2d(x, weight[:, :, None, None], bias)

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from careamics_denoisplit.calibration import JointCalibration, ScalarCalibration
+from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import FaultError
 from careamics_denoisplit_export import tracing
 from careamics_denoisplit_export.architecture import CALLABLE
@@ -42,6 +44,78 @@ class Traced:
 
     archive: bytes
     output: Float[np.ndarray, "1 c2 y x"]
+
+
+Calibration = ScalarCalibration | JointCalibration
+
+
+def graph_settings(
+    trained: TrainedModel, calibration: Calibration | None, n_samples: int, seed: int
+) -> dict[str, Any]:
+    """Return the keyword arguments that rebuild the graph, as plain JSON types.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+        The model to package.
+    calibration : ScalarCalibration or JointCalibration or None
+        What turns spreads into standard deviations.
+    n_samples, seed : int
+        Posterior samples and their seed.
+    """
+    network = trained.config.algorithm_config.model
+    settings: dict[str, Any] = {
+        "output_channels": network.output_channels,
+        "latent_channels": list(network.latent_channels),
+        "filters": network.filters,
+        "blocks_per_level": network.blocks_per_level,
+        "stem_stride": network.stem_stride,
+        "exponential": network.exponential,
+        "gaussian_head": network.gaussian_head,
+        "n_samples": n_samples,
+        "seed": seed,
+    }
+    if network.prior_size is not None:
+        settings["prior_size"] = list(network.prior_size)
+    if isinstance(calibration, JointCalibration):
+        settings["hidden_units"] = len(calibration.hidden_bias)
+    return settings
+
+
+def graph_state(trained: TrainedModel, calibration: Calibration | None) -> dict[str, Tensor]:
+    """Return the graph's tensors: weights, statistics and calibration, on the processor.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+        The model to package.
+    calibration : ScalarCalibration or JointCalibration or None
+        What turns spreads into standard deviations; None leaves them as they are.
+    """
+    statistics = trained.statistics
+    state = {
+        "input_mean": _vector([statistics.input_mean]),
+        "input_std": _vector([statistics.input_std]),
+        "target_means": _vector(statistics.target_means),
+        "target_stds": _vector(statistics.target_stds),
+    }
+    for name, tensor in trained.network.state_dict().items():
+        state[f"network.{name}"] = tensor.detach().cpu().clone().contiguous()
+    for name, values in _calibration_values(calibration, len(statistics.channel_names)).items():
+        state[f"calibration.{name}"] = _vector(values)
+    return state
+
+
+def _calibration_values(calibration: Calibration | None, channels: int) -> dict[str, Any]:
+    if isinstance(calibration, JointCalibration):
+        return calibration.layers()._asdict()
+    if isinstance(calibration, ScalarCalibration):
+        return {"floors": calibration.floors, "factors": calibration.factors}
+    return {"floors": [0.0] * channels, "factors": [1.0] * channels}
+
+
+def _vector(values: Any) -> Tensor:
+    return torch.tensor(np.asarray(values, dtype=np.float64), dtype=torch.float32)
 
 
 def write_torchscript(
@@ -120,6 +194,7 @@ def repacked(archive: bytes) -> bytes:
             if name.endswith(_TRACES):
                 continue
             info = zipfile.ZipInfo(name, _OLDEST_DATE)
+            info.create_system = 3  # the same bytes on every system
             info.extra = _padding(target.tell() + 30 + len(name.encode()))
             new.writestr(info, old.read(name))
     return target.getvalue()

@@ -1,0 +1,6 @@
+"""Packages as files: the zip, its test image and cover, and the writing of all parts."""
+
+from careamics_denoisplit_export.package.writing import Exported, export_package
+from careamics_denoisplit_export.package.zipped import read_zip, zip_bytes
+
+__all__ = ["Exported", "export_package", "read_zip", "zip_bytes"]

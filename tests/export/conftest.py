@@ -1,0 +1,166 @@
+"""One tiny trained model and one package of it, built once for all tests of the exporter."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from careamics_denoisplit.calibration import (
+    CalibrationSet,
+    PixelSample,
+    estimator_name,
+    fit_estimator,
+)
+from careamics_denoisplit.checkpoint import TrainedModel
+from careamics_denoisplit.config import create_advanced_denoisplit_config
+from careamics_denoisplit.data import Statistics
+from careamics_denoisplit.network import LadderVAE
+from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelInfo
+from careamics_denoisplit.prediction import predict_image
+from careamics_denoisplit_export import Exported, Recipe, export_package
+from careamics_denoisplit_export.package import read_zip, zip_bytes
+
+CHANNELS = ("er", "actin")
+N_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package on disk and the files inside."""
+
+    path: Path
+    files: Mapping[str, bytes]
+    exported: Exported
+
+
+def blobs(shape: tuple[int, int], seed: int = 3) -> np.ndarray:
+    """Smooth bright spots on a camera offset with shot-like noise, gray values."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    image = np.full(shape, 400.0)
+    for _ in range(60):
+        cy, cx = random.uniform(0, shape[0]), random.uniform(0, shape[1])
+        image += 900 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 60)
+    return (image + np.sqrt(image) * random.standard_normal(shape)).astype(np.float32)
+
+
+def untrained(seed: int = 0, **network: Any) -> TrainedModel:
+    """A network with random weights whose batch statistics fit its statistics, and noise models."""
+    settings = {"filters": 8, "latent_channels": (4, 4), "stem_stride": 1} | network
+    config = create_advanced_denoisplit_config(
+        "tiny", CHANNELS, patch_size=64, model_params=settings
+    )
+    torch.manual_seed(seed)
+    model = LadderVAE(**config.algorithm_config.model.model_dump())
+    _warm_up(model)
+    statistics = Statistics(
+        input_mean=520.0,
+        input_std=210.0,
+        target_means=(510.0, 530.0),
+        target_stds=(190.0, 230.0),
+        channel_names=CHANNELS,
+        mixing="mean",
+        input_percentiles={
+            "0.1": 330.0,
+            "1": 350.0,
+            "5": 370.0,
+            "50": 430.0,
+            "95": 1010.0,
+            "99": 1300.0,
+            "99.9": 1500.0,
+        },
+        n_pixels=100_000,
+    )
+    noise_models = tuple(
+        GaussianMixtureNoiseModel(
+            torch.tensor([[0.0, 0.0], [5.0, 3.0], [0.0, 0.0]]),
+            300.0,
+            1500.0,
+            1.0,
+            info=NoiseModelInfo(channel=name, verdict="pass"),
+        )
+        for name in CHANNELS
+    )
+    return TrainedModel(model.eval(), config, statistics, noise_models)
+
+
+def _warm_up(model: LadderVAE) -> None:
+    """Let the batch statistics settle, so that features stay of the order of one."""
+    from careamics_denoisplit.network import TorchNoise
+
+    generator = torch.Generator().manual_seed(1)
+    model.train()
+    with torch.no_grad():
+        for _ in range(20):
+            model(torch.randn(4, 1, 64, 64, generator=generator), TorchNoise(generator), False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def trained() -> TrainedModel:
+    return untrained()
+
+
+@pytest.fixture(scope="session")
+def mixture() -> np.ndarray:
+    return blobs((512, 512))
+
+
+@pytest.fixture(scope="session")
+def calibrated(trained: TrainedModel) -> TrainedModel:
+    """The same model with scalar and joint calibrations of the estimator that packages use."""
+    image = blobs((128, 128), seed=5)
+    estimate = predict_image(trained, image, n_samples=N_SAMPLES)
+    assert estimate.spread is not None
+    random = np.random.default_rng(0)
+    error = 2.5 * estimate.spread * random.standard_normal(estimate.mean.shape)
+    pixels = PixelSample.draw(
+        estimate.mean, estimate.spread, estimate.mean + error, 4000, random
+    )
+    fitted = CalibrationSet(channel_names=CHANNELS, fitted_on=("validation",)).with_estimator(
+        estimator_name("samples", N_SAMPLES), fit_estimator(pixels)
+    )
+    return replace(trained, calibrations=fitted)
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    return Recipe(
+        name="Tiny test model",
+        description="Splits er and actin, untrained.",
+        validation="None: the weights are random.",
+    )
+
+
+@pytest.fixture(scope="session")
+def package(
+    calibrated: TrainedModel,
+    recipe: Recipe,
+    mixture: np.ndarray,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Package:
+    """A good package, calibrated by the scalar factor."""
+    path = tmp_path_factory.mktemp("package") / "tiny.zip"
+    exported = export_package(calibrated, recipe, path, test_image=mixture, method="scalar")
+    return Package(path, read_zip(path), exported)
+
+
+@pytest.fixture
+def repack(package: Package, tmp_path: Path) -> Callable[[Mapping[str, bytes | None]], Path]:
+    """Write a copy of the good package in which files are changed, added or (None) left out."""
+
+    def build(changes: Mapping[str, bytes | None]) -> Path:
+        files = {**package.files, **changes}
+        path = tmp_path / "changed.zip"
+        path.write_bytes(zip_bytes({k: v for k, v in files.items() if v is not None}))
+        return path
+
+    return build
