@@ -1,21 +1,40 @@
 """Prediction: mean and spread over posterior samples, whole images or tiles, raw units."""
 
 from careamics_denoisplit.prediction.decoding import Scale, Splitter
-from careamics_denoisplit.prediction.engine import Progress
+from careamics_denoisplit.prediction.engine import Progress, Workload
 from careamics_denoisplit.prediction.estimate import Estimate, Spread, predict_image, sample_image
+from careamics_denoisplit.prediction.memory import choose_tiling, tiles_of
 from careamics_denoisplit.prediction.moments import RunningMoments
+from careamics_denoisplit.prediction.result import Prediction
+from careamics_denoisplit.prediction.seams import SeamDifference, seam_difference
+from careamics_denoisplit.prediction.stack import (
+    Calibrate,
+    Estimator,
+    predict_stack,
+    sample_stack,
+)
 from careamics_denoisplit.prediction.tiling import Tile, Tiling, whole_image
 
 __all__ = [
+    "Calibrate",
     "Estimate",
+    "Estimator",
+    "Prediction",
     "Progress",
     "RunningMoments",
     "Scale",
+    "SeamDifference",
     "Splitter",
     "Spread",
     "Tile",
     "Tiling",
+    "Workload",
+    "choose_tiling",
     "predict_image",
+    "predict_stack",
     "sample_image",
+    "sample_stack",
+    "seam_difference",
+    "tiles_of",
     "whole_image",
 ]

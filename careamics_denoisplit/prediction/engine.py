@@ -11,6 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from careamics_denoisplit.errors import ConfigurationError, DataError, FaultError, NonFiniteError
+from careamics_denoisplit.images import as_float32
 from careamics_denoisplit.network import LadderVAE
 from careamics_denoisplit.prediction.decoding import Splitter, TilePass
 from careamics_denoisplit.prediction.memory import choose_tiling, halved, is_out_of_memory
@@ -167,13 +168,7 @@ def _checked(image: Shaped[np.ndarray, "..."]) -> Float[Tensor, "y x"]:
             f"An image to predict needs a height and a width of 1 px or more, got shape "
             f"{image.shape}. Predict stacks plane by plane."
         )
-    if image.dtype.kind not in "biuf":
-        raise DataError(
-            f"An image to predict must hold real numbers, got dtype {image.dtype}. "
-            "Convert it to float32."
-        )
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, which is refused below
-        raw = np.array(image, dtype=np.float32, order="C")
+    raw = as_float32(image, "The image to predict")
     bad = ~np.isfinite(raw)
     if bad.any():
         y, x = (int(place[0]) for place in np.nonzero(bad))
