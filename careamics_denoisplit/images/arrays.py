@@ -79,6 +79,7 @@ def read_data_array(array: xr.DataArray, what: str) -> Raw:
     return Raw(
         block=raw.block,
         axes=axes,
+        axes_binding=True,
         channel_names=None if channel is None else channel_names_of(array, channel),
         pixel_size=None if y is None or x is None else pixel_size_of(array, y, x),
         acquisition={key: str(array.attrs[key]) for key in _ACQUISITION if key in array.attrs},

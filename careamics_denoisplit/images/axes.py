@@ -47,6 +47,7 @@ def resolve_axes(
     *,
     channels: int | None,
     what: str,
+    binding: bool = False,
 ) -> Axes:
     """Decide what each axis is: as given, else as the source says, else guessed.
 
@@ -62,6 +63,9 @@ def resolve_axes(
         Number of channels that is expected; 1 for a single structure or a mixture.
     what : str
         Name of the source, for messages.
+    binding : bool, default: False
+        Whether the source also says reliably which axis is the channel. Names of dimensions do;
+        headers of files often call a series channels, or channels a series.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def resolve_axes(
     """
     if given is not None:
         letters = check_axes(given, shape, what)
-        if found is not None and "?" not in found and not _agree(letters, found):
+        if found is not None and "?" not in found and not _agree(letters, found, binding):
             raise DataError(
                 f"{what} names its axes {side_by_side(found, shape)}, but the axes given are "
                 f"{side_by_side(letters, shape)}. Leave `axes` out or correct it."
@@ -164,10 +168,11 @@ def require_channel_count(
     )
 
 
-def _agree(letters: str, found: str) -> bool:
+def _agree(letters: str, found: str, binding: bool) -> bool:
     # Sample, time and depth are all treated plane by plane: renaming one for another is fine.
     def plain(axes: str) -> str:
-        return axes.replace("T", "S").replace("Z", "S")
+        named = axes.replace("T", "S").replace("Z", "S")
+        return named if binding else named.replace("C", "S")
 
     return plain(letters) == plain(found)
 

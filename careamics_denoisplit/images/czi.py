@@ -45,6 +45,8 @@ class CziPlanes:
         Leading axes, then height and width.
     dtype : numpy.dtype
         Type of the values.
+    fixed : tuple of tuple
+        Letter and index of axes with a single entry.
     """
 
     stamp: FileStamp
@@ -53,6 +55,7 @@ class CziPlanes:
     starts: tuple[int, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    fixed: tuple[tuple[str, int], ...] = ()
 
     def read(self, key: Slices) -> npt.NDArray[Any]:
         """Read the planes that are asked for; each axis is kept."""
@@ -62,7 +65,7 @@ class CziPlanes:
         self.stamp.require_unchanged()
         with _open(self.stamp.path) as reader:
             for position in np.ndindex(*planes.shape[:-2]):
-                plane = {
+                plane = dict(self.fixed) | {
                     letter: start + numbers[i]
                     for letter, start, numbers, i in zip(
                         self.letters, self.starts, leading, position, strict=False
@@ -118,13 +121,14 @@ def read_czi(path: Path, *, max_bytes: int) -> Raw:
     others = [x for x in box if x not in "STZCYX" and box[x][1] - box[x][0] > 1]
     if others:
         raise DataError(f"{path} has the axes {', '.join(others)}, which cannot be used here.")
-    kept = [x for x in "TZC" if x in box]
+    kept = [x for x in "TZC" if x in box and box[x][1] - box[x][0] > 1]
+    fixed = tuple((x, box[x][0]) for x in "TZC" if x in box and x not in kept)
     letters = "".join(kept)
     shape = (*(box[x][1] - box[x][0] for x in kept), int(window.h), int(window.w))
     require_size(shape, dtype, max_bytes, str(path))
     starts = (*(box[x][0] for x in kept), int(window.y), int(window.x))
     return Raw(
-        block=CziPlanes(stamp, scene, letters, starts, shape, dtype),
+        block=CziPlanes(stamp, scene, letters, starts, shape, dtype, fixed),
         axes=f"{letters}YX",
         channel_names=_channel_names(metadata),
         pixel_size=_pixel_size(metadata),

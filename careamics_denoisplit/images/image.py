@@ -79,6 +79,8 @@ class Raw:
         One of the letters S, T, C, Z, Y, X for each axis, `?` for an unnamed one.
     is_color : bool
         Whether the source calls its pixels red, green and blue.
+    axes_binding : bool
+        Whether the source says reliably which axis is the channel.
     channel_names, pixel_size, acquisition
         As in `Image`.
     files : frozenset of str
@@ -88,6 +90,7 @@ class Raw:
     block: Block
     axes: str | None
     is_color: bool = False
+    axes_binding: bool = False
     channel_names: tuple[str, ...] | None = None
     pixel_size: tuple[float, float] | None = None
     acquisition: Mapping[str, str] = field(default_factory=dict)

@@ -171,7 +171,14 @@ def _finish(raw: Raw, asked: Asked, *, source: str | Path, what: str) -> list[Im
             "Gray values are needed: export without color. If its planes are channels, pass "
             f"`axes=`, such as {raw.axes}."
         )
-    axes = resolve_axes(asked.axes, raw.axes, shape, channels=asked.channels, what=what)
+    axes = resolve_axes(
+        asked.axes,
+        raw.axes,
+        shape,
+        channels=asked.channels,
+        what=what,
+        binding=raw.axes_binding,
+    )
     if asked.channels is not None:
         require_channel_count(axes.letters, shape, asked.channels, guessed=axes.guessed, what=what)
     return images_of(raw, axes.letters, source=source, guessed=axes.guessed)

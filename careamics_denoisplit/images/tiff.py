@@ -46,11 +46,15 @@ class TiffPages:
         Type of the values.
     shape : tuple of int
         Leading axes, then height and width.
+    places : tuple of tuple
+        File of each plane and where its directory begins, so that one plane of a long series is
+        found without walking through all others.
     """
 
     stamp: FileStamp
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    places: tuple[tuple[Path, int], ...]
 
     def read(self, key: Slices) -> npt.NDArray[Any]:
         """Decode the planes that are asked for; each axis is kept."""
@@ -63,17 +67,18 @@ class TiffPages:
         )
         planes = np.empty((*sizes, height, width), self.dtype)
         self.stamp.require_unchanged()
-        with open_tiff(self.stamp.path) as tiff:
-            pages = _only_series(tiff, self.stamp.path).pages
-            for position in np.ndindex(*sizes):
-                at = [numbers[i] for numbers, i in zip(wanted, position, strict=True)]
-                number = int(np.ravel_multi_index(at, self.shape[:-2])) if at else 0
-                planes[position] = self._decode(pages[number], number)[rows, columns]
+        for position in np.ndindex(*sizes):
+            at = [numbers[i] for numbers, i in zip(wanted, position, strict=True)]
+            number = int(np.ravel_multi_index(at, self.shape[:-2])) if at else 0
+            planes[position] = self._decode(number)[rows, columns]
         self.stamp.require_unchanged()
         return planes
 
-    def _decode(self, page: Any, number: int) -> npt.NDArray[Any]:
-        plane: npt.NDArray[Any] = page.asarray()
+    def _decode(self, number: int) -> npt.NDArray[Any]:
+        path, place = self.places[number]
+        with open_tiff(path, walk=False) as tiff:
+            tiff.filehandle.seek(place)
+            plane: npt.NDArray[Any] = tifffile.TiffPage(tiff, index=number).asarray()
         if plane.shape != self.shape[-2:]:
             raise DataError(
                 f"{self.stamp.path}: page {number} is {plane.shape} px, expected "
@@ -141,13 +146,15 @@ def read_tiff(path: Path, *, max_bytes: int) -> Raw:
 
 
 @contextmanager
-def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
+def open_tiff(path: Path, *, walk: bool = True) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF file; whatever tifffile raises or logs as an error becomes one error.
 
     Parameters
     ----------
     path : pathlib.Path
         TIFF file.
+    walk : bool, default: True
+        Whether to follow the chain of pages to its end, where a cut shows.
 
     Yields
     ------
@@ -162,7 +169,8 @@ def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
     with _error_records() as records:
         try:
             with tifffile.TiffFile(path) as tiff:
-                len(tiff.pages)  # walks the chain of pages to its end
+                if walk:
+                    len(tiff.pages)
                 yield tiff
         except (DataError, MemoryError):
             raise
@@ -217,11 +225,11 @@ def _check_pages(series: Any, stamp: FileStamp) -> None:
     if not pages or any(page is None for page in pages):
         missing = sum(page is None for page in pages)
         raise _damaged(stamp.path, f"{missing} of {len(pages)} pages are missing")
+    segments = math.prod(series.keyframe.chunked)
     for number, page in enumerate(pages):
-        if len(page.dataoffsets) != math.prod(page.chunked):
+        if len(page.dataoffsets) != segments or len(page.databytecounts) != segments:
             raise _damaged(
-                stamp.path,
-                f"page {number} has {len(page.dataoffsets)} of {math.prod(page.chunked)} segments",
+                stamp.path, f"page {number} has {len(page.dataoffsets)} of {segments} segments"
             )
         _check_segments(page, number, stamp)
     if series.dataoffset is not None:
@@ -239,8 +247,9 @@ def _check_segments(page: Any, number: int, stamp: FileStamp) -> None:
                 stamp.path,
                 f"page {number} reaches to byte {offset + count} of {stamp.size}",
             )
-    if page.compression == 1 and not page.is_tiled:
-        needed = math.prod(page.shape) * page.bitspersample // 8
+    key = page.keyframe
+    if key.compression == 1 and not key.is_tiled:
+        needed = math.prod(key.shape) * key.bitspersample // 8
         if sum(page.databytecounts) < needed:
             raise _damaged(
                 stamp.path,
@@ -315,7 +324,8 @@ def _block(tiff: tifffile.TiffFile, series: Any, stamp: FileStamp) -> Block:
         return RawFileBlock(stamp, series.dataoffset, dtype.newbyteorder(order), shape)
     page = series.keyframe
     if page.shape == shape[-2:] and len(series.pages) == math.prod(shape[:-2]):
-        return TiffPages(stamp, dtype, shape)
+        places = tuple((Path(p.parent.filehandle.path), int(p.offset)) for p in series.pages)
+        return TiffPages(stamp, dtype, shape, places)
     return TiffSeries(stamp, dtype, shape)
 
 

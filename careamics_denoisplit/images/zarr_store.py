@@ -3,6 +3,7 @@
 zarr itself returns the fill value for a chunk that is not there.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,9 +46,12 @@ class ZarrBlock:
     def read(self, key: Slices) -> npt.NDArray[Any]:
         """Read the chunks that are asked for; each axis is kept."""
         array = _open_array(self.path)
-        missing = [name for name in _keys(array, key) if not (self.path / name).is_file()]
+        names = list(_keys(array, key))
+        missing = [name for name in names if not (self.path / name).is_file()]
         if missing:
             raise _missing(self.path, missing)
+        if _is_blosc(array):
+            _require_blosc_lengths(self.path, names)
         try:
             return np.asarray(array[key])
         except MemoryError:
@@ -116,10 +120,34 @@ def _open_array(path: Path) -> Any:
 
 
 def _bad_metadata(path: Path, error: BaseException) -> DataError:
-    present = [name for name in _METADATA if (path / name).exists()]
-    where = path / (present[0] if present else _METADATA[0])
+    where = path / _damaged_metadata(path)
     reason = " ".join(str(error).split())[:160] or type(error).__name__
     return DataError(f"{where} is missing or damaged ({reason}). Copy the store again.")
+
+
+def _damaged_metadata(path: Path) -> str:
+    present = [name for name in _METADATA if (path / name).is_file()]
+    for name in present:
+        try:
+            json.loads((path / name).read_bytes())
+        except (ValueError, OSError, RecursionError):
+            return name
+    has_format_2 = any(name.startswith(".z") for name in present)
+    return " or ".join(_METADATA[1:3]) if has_format_2 else _METADATA[0]
+
+
+def _is_blosc(array: Any) -> bool:
+    return any("blosc" in type(codec).__name__.lower() for codec in array.compressors)
+
+
+def _require_blosc_lengths(path: Path, names: list[str]) -> None:
+    # The decoder reads beyond the end of a chunk that was cut, and sometimes returns numbers.
+    for name in names:
+        with (path / name).open("rb") as file:
+            head = file.read(16)
+        size = (path / name).stat().st_size
+        if len(head) < 16 or int.from_bytes(head[12:16], "little") != size:
+            raise DataError(f"{path / name} is cut off or damaged. Copy the store again.")
 
 
 def _only_array(group: zarr.Group, path: Path) -> str:
