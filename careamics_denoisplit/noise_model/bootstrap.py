@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,9 @@ STEPS_PER_EPOCH: Final = 100
 """With 8 patches of 64 pixels a step: some minutes on two cores."""
 
 PATCH: Final = 64
+BATCH: Final = 8
+FILTERS: Final = 16
+LEARNING_RATE: Final = 1e-3
 
 Planes = list[npt.NDArray[np.float32]]
 
@@ -84,19 +88,21 @@ def denoise_by_noise2void(
         Length of the training.
     """
     from careamics import CAREamist  # careamics and Lightning are slow to import
-    from careamics.config import create_n2v_config
-    from lightning.pytorch import seed_everything
+    from careamics.config import create_advanced_n2v_config
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        seed_everything(seed, verbose=False)
-        configuration = create_n2v_config(
+    with tempfile.TemporaryDirectory() as folder, _quiet(), _own_randomness():
+        configuration = create_advanced_n2v_config(
             experiment_name="noise_model_bootstrap",
             data_type="array",
             axes="YX",
             patch_size=(PATCH, PATCH),
-            batch_size=8,
+            batch_size=BATCH,
             num_epochs=epochs,
             num_steps=steps_per_epoch,
+            num_workers=0,
+            model_params={"depth": 2, "num_channels_init": FILTERS},
+            optimizer_params={"lr": LEARNING_RATE},
+            seed=seed + 1,  # careamics asks for a positive one
         )
         careamist = CAREamist(configuration, work_dir=Path(folder), enable_progress_bar=False)
         careamist.train(train_data=images)
@@ -132,12 +138,27 @@ def _part(
 
 
 @contextlib.contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Give back all random states and settings that a careamics training replaces."""
+    from lightning.pytorch.utilities.seed import isolate_rng
+
+    names = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        with isolate_rng():
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the denoiser's own chatter away from the user; errors still get through."""
-    loggers = [logging.getLogger(name) for name in ("careamics", "lightning.pytorch")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with (
             warnings.catch_warnings(),
@@ -147,5 +168,4 @@ def _quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)

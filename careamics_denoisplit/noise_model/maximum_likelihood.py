@@ -23,6 +23,9 @@ PAIRS_FOR_START: Final = 30_000
 LAST_STEPS: Final = 20
 """Steps on all pairs, from the weights that the first ones gave."""
 
+RESTRAINT: Final = 1e-3
+"""Nats that a mixture loses when a coefficient of a width or a logit leaves its start by one."""
+
 SMALLEST_PART: Final = 1e-3
 """Part of the mean variance that every polynomial coefficient starts with at least."""
 
@@ -98,6 +101,9 @@ def fit_weights(
     start = _initial_weights(curve, (low, high), n_gaussians, n_coefficients)
     start[:n_gaussians] /= scale  # means in units of the noise, so that all steps are alike
     weight = torch.from_numpy(start).requires_grad_()
+    # Of several Gaussians one may be nearly absent somewhere, its width there is anybody's guess.
+    first = weight.detach().clone()
+    pull = RESTRAINT if n_gaussians > 1 else 0.0
 
     def in_gray_values() -> Tensor:
         return torch.cat([weight[:n_gaussians] * scale, weight[n_gaussians:]])
@@ -111,6 +117,7 @@ def fit_weights(
             optimiser.zero_grad()
             mixture = components(in_gray_values(), signal_range, floor, s[part])
             loss = -mixture_log_prob(mixture, x[part]).mean()
+            loss = loss + pull * (weight - first)[n_gaussians:].square().sum()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             return loss
 
