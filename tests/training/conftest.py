@@ -67,6 +67,9 @@ class TrainingServer:
         code = int(json.loads(self._read())["exit"])
         return Ended(code, output.read_text(encoding="utf-8"))
 
+    def state(self, run: Path) -> State:
+        return read_state(run)
+
     def stop(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
