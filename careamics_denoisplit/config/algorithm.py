@@ -1,6 +1,6 @@
 """Settings of the method: which system, its channels, its loss and how inputs are mixed."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from bioimageio.spec.generic.v0_3 import CiteEntry, HttpUrl
 from careamics.config.lightning.optimizer_configs import (
@@ -8,10 +8,12 @@ from careamics.config.lightning.optimizer_configs import (
     OptimizerConfig,
 )
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from torch import optim
 
 from careamics_denoisplit.config.channels import channel_identifier, check_channel_names
 from careamics_denoisplit.config.fields import Flag, Fraction, NonNegative, NonNegativeInt, Texts
 from careamics_denoisplit.config.network import NetworkConfig
+from careamics_denoisplit.config.parameters import check_parameters
 
 AlgorithmName = Literal["denoisplit", "altered_musplit", "musplit", "hdn", "hdn_musplit"]
 """The five systems of the paper (Table 1)."""
@@ -54,9 +56,7 @@ class ClosedLrSchedulerConfig(LrSchedulerConfig):
 
 
 def _paper_optimizer() -> ClosedOptimizerConfig:
-    return ClosedOptimizerConfig(
-        name="Adamax", parameters={"lr": 1e-3, "weight_decay": 0.0}
-    )
+    return ClosedOptimizerConfig(name="Adamax", parameters={"lr": 1e-3, "weight_decay": 0.0})
 
 
 def _paper_schedule() -> ClosedLrSchedulerConfig:
@@ -135,18 +135,22 @@ class DenoiSplitAlgorithm(BaseModel):
     @classmethod
     def check_learning_rate(cls, optimizer: ClosedOptimizerConfig) -> ClosedOptimizerConfig:
         """Refuse a learning rate that is not a positive finite number."""
-        _require_numbers(optimizer.parameters, "optimizer.parameters", positive=("lr",))
+        check_parameters(getattr(optim, optimizer.name), optimizer.parameters, positive=("lr",))
         return optimizer
 
     @field_validator("lr_scheduler")
     @classmethod
     def check_schedule(cls, schedule: ClosedLrSchedulerConfig) -> ClosedLrSchedulerConfig:
         """Refuse parameters of the schedule that are not finite numbers."""
-        _require_numbers(schedule.parameters, "lr_scheduler.parameters", positive=("factor",))
+        check_parameters(
+            getattr(optim.lr_scheduler, schedule.name),
+            schedule.parameters,
+            positive=("factor", "gamma", "step_size"),
+        )
         return schedule
 
     @model_validator(mode="after")
-    def check_channels(self: Self) -> Self:
+    def check_channels(self) -> "DenoiSplitAlgorithm":
         """Refuse names that collide and counts that disagree."""
         check_channel_names(self.channel_names)
         count = len(self.channel_names)
@@ -173,7 +177,7 @@ class DenoiSplitAlgorithm(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def check_likelihood(self: Self) -> Self:
+    def check_likelihood(self) -> "DenoiSplitAlgorithm":
         """Refuse an output layer that does not belong to the system."""
         gaussian = self.algorithm in GAUSSIAN_ALGORITHMS
         if gaussian != self.model.gaussian_head:
@@ -184,7 +188,7 @@ class DenoiSplitAlgorithm(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def check_mixing(self: Self) -> Self:
+    def check_mixing(self) -> "DenoiSplitAlgorithm":
         """Refuse random mixing of an input that was measured."""
         if self.mixing == "measured" and (self.mixing_jitter or self.pairing != "aligned"):
             raise ValueError(
@@ -242,18 +246,3 @@ class DenoiSplitAlgorithm(BaseModel):
     def is_supervised(cls) -> bool:
         """Tell careamics that training needs targets."""
         return True
-
-
-def _require_numbers(
-    parameters: dict[str, Any], where: str, positive: tuple[str, ...]
-) -> None:
-    """Refuse numbers of a free dictionary that no optimiser can use."""
-    for key, value in parameters.items():
-        if isinstance(value, str) and key in positive:
-            raise ValueError(f"`{where}.{key}` must be a number, got the text {value!r}.")
-        if key in positive and (isinstance(value, bool) or not value > 0):
-            raise ValueError(f"`{where}.{key}` must be a number above 0, got {value!r}.")
-        if isinstance(value, float) and not abs(value) < float("inf"):
-            raise ValueError(f"`{where}.{key}` must be finite, got {value!r}.")
-        if isinstance(value, int | float) and value < 0 and key != "maximize":
-            raise ValueError(f"`{where}.{key}` must not be negative, got {value!r}.")

@@ -13,7 +13,7 @@ DERIVED_SUFFIXES = ("_std", "_spread")
 """Endings of the outputs that accompany each channel."""
 
 
-def channel_identifier(label: str) -> str:
+def channel_identifier(label: object) -> str:
     """Turn the label of a channel into an identifier for packages and file names.
 
     Accents are removed, Greek letters spelled out, everything else that is not a letter or

@@ -1,6 +1,6 @@
 """The whole configuration: careamics' `Configuration` with the algorithm of denoiSplit."""
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from careamics.config.configuration import Configuration
 from pydantic import ConfigDict, Field, model_validator
@@ -44,7 +44,7 @@ class DenoiSplitConfiguration(
     """How long it is trained."""
 
     @model_validator(mode="after")
-    def validate_patch_against_model(self: Self) -> Self:
+    def validate_patch_against_model(self) -> "DenoiSplitConfiguration":
         """Refuse a patch that is smaller than what one latent pixel of the top level sees."""
         network = self.algorithm_config.model
         patch = self.data_config.patch_size
@@ -62,7 +62,7 @@ class DenoiSplitConfiguration(
         return self
 
     @model_validator(mode="after")
-    def validate_channels_against_inputs(self: Self) -> Self:
+    def validate_channels_against_inputs(self) -> "DenoiSplitConfiguration":
         """Refuse a choice of channels whose number is not that of the outputs."""
         chosen = self.data_config.channels
         names = self.algorithm_config.channel_names
@@ -74,7 +74,7 @@ class DenoiSplitConfiguration(
         return self
 
     @model_validator(mode="after")
-    def validate_norm_against_channels(self: Self) -> Self:
+    def validate_norm_against_channels(self) -> "DenoiSplitConfiguration":
         """Refuse statistics whose number is not that of the channels."""
         self.data_config.normalization.validate_size(
             self.algorithm_config.model.get_num_input_channels(),
@@ -83,7 +83,7 @@ class DenoiSplitConfiguration(
         return self
 
     @model_validator(mode="after")
-    def warn_batch_norm(self: Self) -> Self:
+    def warn_batch_norm(self) -> "DenoiSplitConfiguration":
         """Accept batches below 8: the presets were measured with them."""
         return self
 

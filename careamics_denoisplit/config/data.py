@@ -1,6 +1,6 @@
 """Settings of the data: careamics' data configuration, closed and for planes only."""
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from careamics.config.augmentations import XYFlipConfig, XYRandomRotate90Config
 from careamics.config.data import DataConfig
@@ -92,14 +92,29 @@ class DenoiSplitDataConfig(DataConfig):
             check_axes_validity(axes)
         return axes
 
+    @field_validator("channels", mode="before")
+    @classmethod
+    def validate_channels(cls, channels: Any) -> Any:
+        """Refuse numbers of channels that are negative or stand twice."""
+        if channels is None:
+            return None
+        if (
+            not isinstance(channels, list | tuple)
+            or not channels
+            or any(isinstance(c, bool) or not isinstance(c, int) or c < 0 for c in channels)
+            or len(set(channels)) != len(channels)
+        ):
+            raise ValueError(
+                f"`channels` must list different numbers of channels from 0 on, got {channels!r}."
+            )
+        return channels
+
     @field_validator("patching")
     @classmethod
     def check_patch_size(cls, patching: PatchConfig) -> PatchConfig:
         """Refuse crops that are not planes or too small to learn from."""
         size = list(patching.patch_size)
-        if len(size) != 2 or any(
-            isinstance(side, bool) or side < _SMALLEST_PATCH for side in size
-        ):
+        if len(size) != 2 or any(isinstance(side, bool) or side < _SMALLEST_PATCH for side in size):
             raise ValueError(
                 f"`patch_size` must be two numbers of at least {_SMALLEST_PATCH} pixels, "
                 f"got {size}. Write for example [128, 128]."
@@ -131,22 +146,22 @@ class DenoiSplitDataConfig(DataConfig):
         return parameters
 
     @model_validator(mode="after")
-    def propagate_seed_to_patching(self: Self) -> Self:
+    def propagate_seed_to_patching(self) -> "DenoiSplitDataConfig":
         """Keep one seed, that of the algorithm."""
         return self
 
     @model_validator(mode="after")
-    def set_default_workers_in_dataloaders(self: Self) -> Self:
+    def set_default_workers_in_dataloaders(self) -> "DenoiSplitDataConfig":
         """Keep one number of workers, in `num_workers`."""
         return self
 
     @model_validator(mode="after")
-    def validate_target_axes_compatible(self: Self) -> Self:
+    def validate_target_axes_compatible(self) -> "DenoiSplitDataConfig":
         """Leave axes to the readers, which see the data."""
         return self
 
     @model_validator(mode="after")
-    def validate_dimensions(self: Self) -> Self:
+    def validate_dimensions(self) -> "DenoiSplitDataConfig":
         """Accept Z beside two-dimensional crops: planes are processed one by one."""
         return self
 

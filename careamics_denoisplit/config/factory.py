@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from careamics_denoisplit.config.algorithm import GAUSSIAN_ALGORITHMS, AlgorithmName, Mixing
 from careamics_denoisplit.config.configuration import DenoiSplitConfiguration
 from careamics_denoisplit.config.loading import explain
-from careamics_denoisplit.config.presets import PRESETS, Preset, PresetName
+from careamics_denoisplit.config.presets import PRESETS, Preset
 from careamics_denoisplit.config.training import early_stopping
 from careamics_denoisplit.errors import ConfigurationError
 
@@ -53,7 +53,7 @@ class AdvancedOptions(TypedDict, total=False):
 def create_denoisplit_config(
     experiment_name: str,
     channel_names: Sequence[str],
-    preset: PresetName = "laptop",
+    preset: str = "laptop",
     *,
     axes: str | None = None,
     data_type: DataType | None = None,
@@ -134,7 +134,7 @@ def create_denoisplit_config(
 def create_advanced_denoisplit_config(
     experiment_name: str,
     channel_names: Sequence[str],
-    preset: PresetName = "laptop",
+    preset: str = "laptop",
     *,
     axes: str | None = None,
     data_type: DataType | None = None,
@@ -158,7 +158,8 @@ def create_advanced_denoisplit_config(
     ConfigurationError
         If a setting is wrong or contradicts another one.
     """
-    if preset not in PRESETS:
+    chosen = next((found for name, found in PRESETS.items() if name == preset), None)
+    if chosen is None:
         raise ConfigurationError(
             f"There is no preset {preset!r}. Choose one of {', '.join(PRESETS)}."
         )
@@ -167,7 +168,6 @@ def create_advanced_denoisplit_config(
         raise ConfigurationError(
             f"Unknown options {unknown}. Known ones: {sorted(AdvancedOptions.__annotations__)}."
         )
-    chosen = PRESETS[preset]
     side = _patch_side(patch_size, chosen, algorithm)
     names = _listed(channel_names)
     values = {
@@ -175,9 +175,7 @@ def create_advanced_denoisplit_config(
         "algorithm_config": _algorithm(
             names, chosen, algorithm, side, mixing, augment, seed, options
         ),
-        "data_config": _data(
-            chosen, axes, data_type, side, batch_size, num_steps, options
-        ),
+        "data_config": _data(chosen, axes, data_type, side, batch_size, num_steps, options),
         "training_config": _training(chosen, algorithm, num_epochs, max_hours, options),
     }
     try:

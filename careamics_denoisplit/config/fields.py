@@ -10,6 +10,13 @@ def list_to_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def refuse_truth(value: Any) -> Any:
+    """Refuse true and false where a number is meant; Python counts them as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {value}")  # noqa: TRY004  (for pydantic)
+    return value
+
+
 Count = Annotated[int, Field(strict=True, ge=1)]
 """Whole number of at least one; `true` is not a number."""
 
@@ -28,7 +35,5 @@ Flag = Annotated[bool, Field(strict=True)]
 Counts = Annotated[tuple[Count, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
 """Whole numbers of at least one, one or more of them."""
 
-Texts = Annotated[
-    tuple[Annotated[str, Field(strict=True)], ...], BeforeValidator(list_to_tuple)
-]
+Texts = Annotated[tuple[Annotated[str, Field(strict=True)], ...], BeforeValidator(list_to_tuple)]
 """Texts; numbers and truth values are refused, so that names stay what was typed."""

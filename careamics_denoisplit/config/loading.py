@@ -36,8 +36,15 @@ RESUMABLE_KEYS = (
 )
 """Settings that may differ between a run and its continuation: none alters the weights."""
 
+_INFERRED_KEYS = (
+    "data_config.axes",
+    "data_config.target_axes",
+    "data_config.data_type",
+    "data_config.normalization.",
+)
 
-def configuration_from_dict(values: Mapping[str, Any]) -> DenoiSplitConfiguration:
+
+def configuration_from_dict(values: object) -> DenoiSplitConfiguration:
     """Check plain values strictly and build the configuration.
 
     Parameters
@@ -131,9 +138,7 @@ def save_configuration(config: DenoiSplitConfiguration, path: str | Path) -> Pat
     return file
 
 
-def changed_keys(
-    old: DenoiSplitConfiguration, new: DenoiSplitConfiguration
-) -> tuple[str, ...]:
+def changed_keys(old: DenoiSplitConfiguration, new: DenoiSplitConfiguration) -> tuple[str, ...]:
     """List the settings whose change would alter the weights of a continued training.
 
     Parameters
@@ -144,7 +149,8 @@ def changed_keys(
     Returns
     -------
     tuple of str
-        ``key: old -> new`` for each setting that differs and is not one of `RESUMABLE_KEYS`.
+        ``key: old -> new`` for each setting that differs and is not one of `RESUMABLE_KEYS`. What
+        the new configuration leaves to be inferred from the data counts as equal.
     """
     before, after = dict(_leaves(old.to_plain())), dict(_leaves(new.to_plain()))
     return tuple(
@@ -152,6 +158,7 @@ def changed_keys(
         for key in dict.fromkeys([*before, *after])
         if before.get(key, _ABSENT) != after.get(key, _ABSENT)
         and not any(key == free or key.startswith(f"{free}.") for free in RESUMABLE_KEYS)
+        and not (key.startswith(_INFERRED_KEYS) and after.get(key) in ("auto", None))
     )
 
 

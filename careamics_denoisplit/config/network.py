@@ -1,6 +1,6 @@
 """Settings of the network: the keyword arguments of `LadderVAE`."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -10,6 +10,7 @@ from careamics_denoisplit.config.fields import (
     Flag,
     Fraction,
     list_to_tuple,
+    refuse_truth,
 )
 
 
@@ -25,9 +26,7 @@ class NetworkConfig(BaseModel):
         If a value has the wrong type or range, or an unknown keyword is given.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     output_channels: Count = 2
     """Number of separated channels C."""
@@ -41,12 +40,12 @@ class NetworkConfig(BaseModel):
     """Probability of dropping a feature map during training."""
     gaussian_head: Flag = False
     """Predict a log-variance per channel and pixel beside the mean (Altered muSplit, muSplit)."""
-    prior_size: Annotated[
-        tuple[Count, Count] | None, BeforeValidator(list_to_tuple), Field()
-    ] = None
+    prior_size: Annotated[tuple[Count, Count] | None, BeforeValidator(list_to_tuple), Field()] = (
+        None
+    )
     """Height and width in pixels of the training crops for which the prior of the top level is
     learned, as published; None learns one that is constant in space and fits every size."""
-    stem_stride: Literal[1, 2] = 1
+    stem_stride: Annotated[Literal[1, 2], BeforeValidator(refuse_truth)] = 1
     """Stride of the first convolution; 2 makes the network about four times faster and coarser."""
     exponential: Literal["stable", "plain"] = "stable"
     """How log-variances of the latents become variances: linear above zero, or plainly exp."""
@@ -59,7 +58,7 @@ class NetworkConfig(BaseModel):
         return int(2 ** len(self.latent_channels)) * self.stem_stride
 
     @model_validator(mode="after")
-    def limit_depth(self: Self) -> Self:
+    def limit_depth(self) -> "NetworkConfig":
         """Refuse more levels than an image of 2^12 pixels can be halved.
 
         Raises

@@ -3,11 +3,19 @@
 from typing import Any
 
 from careamics.config.lightning.training_configuration import TrainingConfig
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from pydantic import ConfigDict, Field, field_validator
 
 from careamics_denoisplit.config.fields import NonNegative
+from careamics_denoisplit.config.parameters import check_parameters
 
-_COUNTS = ("max_epochs", "limit_train_batches", "accumulate_grad_batches", "check_val_every_n_epoch")
+_COUNTS = (
+    "max_epochs",
+    "limit_train_batches",
+    "accumulate_grad_batches",
+    "check_val_every_n_epoch",
+)
 
 
 def best_and_last_checkpoints() -> dict[str, Any]:
@@ -51,14 +59,25 @@ class DenoiSplitTrainingConfig(TrainingConfig):
     @classmethod
     def check_trainer_numbers(cls, parameters: dict[str, Any]) -> dict[str, Any]:
         """Refuse counts that are no positive numbers, before Lightning reads them."""
-        for key in _COUNTS:
-            value = parameters.get(key)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-                if key == "max_epochs" and value == -1 and not isinstance(value, bool):
-                    continue
-                raise ValueError(
-                    f"`trainer_params.{key}` must be a number above 0, got {value!r}."
-                )
+        endless = parameters.get("max_epochs") == -1 and "max_epochs" in parameters
+        check_parameters(
+            Trainer,
+            parameters,
+            positive=[key for key in _COUNTS if key != "max_epochs" or not endless],
+            numbers=("gradient_clip_val",),
+        )
+        return parameters
+
+    @field_validator("checkpoint_params")
+    @classmethod
+    def check_checkpoint_numbers(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what is no number where Lightning's checkpoint callback needs one."""
+        check_parameters(ModelCheckpoint, parameters)
+        return parameters
+
+    @field_validator("early_stopping_params")
+    @classmethod
+    def check_stopping_numbers(cls, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Refuse what is no number where Lightning's early stopping needs one."""
+        check_parameters(EarlyStopping, parameters or {})
         return parameters

@@ -1,5 +1,13 @@
 """Training data: statistics, mixing, splits that cannot leak, and patches by number."""
 
+from careamics_denoisplit.data.agreement import (
+    MixtureWarning,
+    compare_mixture,
+    describe_mixture,
+)
+from careamics_denoisplit.data.binning import binned
+from careamics_denoisplit.data.check import check_data
+from careamics_denoisplit.data.check_report import DataReport
 from careamics_denoisplit.data.mixing import MixtureFit, MixtureFitter, mix, mixing_weights
 from careamics_denoisplit.data.module import DenoiSplitDataModule
 from careamics_denoisplit.data.patches import (
@@ -18,6 +26,7 @@ from careamics_denoisplit.data.statistics import Moments, Statistics, compute_st
 
 __all__ = [
     "Batch",
+    "DataReport",
     "DenoiSplitDataModule",
     "Field",
     "GridPatches",
@@ -25,6 +34,7 @@ __all__ = [
     "IndexedSampler",
     "MixtureFit",
     "MixtureFitter",
+    "MixtureWarning",
     "Moments",
     "Opened",
     "Plane",
@@ -32,8 +42,12 @@ __all__ = [
     "Split",
     "Statistics",
     "TrainingPatches",
+    "binned",
+    "check_data",
     "collate",
+    "compare_mixture",
     "compute_statistics",
+    "describe_mixture",
     "mix",
     "mixing_weights",
     "open_channels",

@@ -7,6 +7,8 @@ import lightning
 from torch.utils.data import DataLoader
 
 from careamics_denoisplit.config import DenoiSplitConfiguration
+from careamics_denoisplit.data.agreement import compare_mixture, require_related
+from careamics_denoisplit.data.mixing import MixtureFit
 from careamics_denoisplit.data.patches import (
     Batch,
     Field,
@@ -17,6 +19,7 @@ from careamics_denoisplit.data.patches import (
     collate,
 )
 from careamics_denoisplit.data.planes import Plane
+from careamics_denoisplit.data.resolve import resolved_configuration, with_given_values
 from careamics_denoisplit.data.sources import Opened, open_channels
 from careamics_denoisplit.data.splits import refuse_leak, split_by_frame, split_by_rows
 from careamics_denoisplit.data.statistics import Statistics, compute_statistics
@@ -66,9 +69,7 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
         self._require_agreement(train_data, val_data_target, val_data)
         training = self._open(train_data_target, train_data, "training")
         validation = (
-            None
-            if val_data_target is None
-            else self._open(val_data_target, val_data, "validation")
+            None if val_data_target is None else self._open(val_data_target, val_data, "validation")
         )
         if statistics is None:
             for image in (*training.images, *(validation.images if validation else ())):
@@ -77,7 +78,8 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
         self._require_pairs(self.training, "training")
         self._require_pairs(self.validation, "validation")
         self._require_size()
-        self.statistics = statistics or self._measure()
+        self.mixture_fit = self._compare_mixture()
+        self.statistics = statistics or with_given_values(self._measure(), config)
         self._require_channels()
         algorithm, data = config.algorithm_config, config.data_config
         rule = None if algorithm.mixing == "measured" else algorithm.mixing
@@ -101,6 +103,13 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
         self.sampler = IndexedSampler(len(self.train_dataset))
 
     @property
+    def resolved_config(self) -> DenoiSplitConfiguration:
+        """The configuration with axes, kind of data and statistics written in."""
+        return resolved_configuration(
+            self.config, self.training.targets, self.training.mixtures, self.statistics
+        )
+
+    @property
     def val_fields(self) -> tuple[Field, ...]:
         """Fields of the validation data."""
         return self.validation.fields()
@@ -119,12 +128,13 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Serve random patches; the sampler holds the position."""
-        return self._loader(self.train_dataset, self.config.data_config.train_dataloader_params,
-                            self.sampler)
+        parameters = self.config.data_config.train_dataloader_params
+        return self._loader(self.train_dataset, parameters, self.sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Serve the fixed grid."""
-        return self._loader(self.val_dataset, self.config.data_config.val_dataloader_params, None)
+        parameters = self.config.data_config.val_dataloader_params
+        return self._loader(self.val_dataset, parameters, None)
 
     def _loader(
         self,
@@ -213,7 +223,7 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
 
     def _require_pairs(self, opened: Opened, what: str) -> None:
         """Refuse channels of different number or size, unless they need no partner."""
-        if self.config.algorithm_config.pairing == "independent" and what == "training":
+        if self.config.algorithm_config.pairing == "independent":
             return
         named: list[tuple[str, Sequence[Plane]]] = list(
             zip(self.config.channel_names, opened.channels, strict=True)
@@ -250,6 +260,14 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
                             "pixels. Use larger images or a smaller `patch_size`."
                         )
 
+    def _compare_mixture(self) -> MixtureFit | None:
+        """Compare a measured mixture with its channels."""
+        if self.training.mixture is None:
+            return None
+        fit = compare_mixture(self.training.fields())
+        require_related(fit, self.config.channel_names)
+        return fit
+
     def _require_channels(self) -> None:
         """Refuse statistics of other channels."""
         if self.statistics.channel_names != self.config.channel_names:
@@ -262,10 +280,7 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
         """Measure all training pixels once."""
         opened = self.training
         return compute_statistics(
-            [
-                (block for plane in planes for block in plane.blocks())
-                for planes in opened.channels
-            ],
+            [(block for plane in planes for block in plane.blocks()) for planes in opened.channels],
             self.config.channel_names,
             mixing=self.config.algorithm_config.mixing,
             mixture=None

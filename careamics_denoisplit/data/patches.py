@@ -109,10 +109,7 @@ class TrainingPatches(Dataset[Batch]):
             y, x = _corner(self.planes[0][index].shape, recipe.patch, rng)
             orientation = _orientation(rng, recipe.augment)
             target = np.stack(
-                [
-                    _turn(self._crop(channel[index], y, x), orientation)
-                    for channel in self.planes
-                ]
+                [_turn(self._crop(channel[index], y, x), orientation) for channel in self.planes]
             )
             mixture = (
                 None
@@ -187,7 +184,7 @@ class GridPatches(Dataset[Batch]):
         self.places = tuple(
             (index, y, x)
             for index, field in enumerate(self.fields)
-            for y, x in grid_corners(field.channels[0].shape, patch)
+            for y, x in grid_corners(_common_shape(field), patch)
         )
 
     def __len__(self) -> int:
@@ -198,9 +195,7 @@ class GridPatches(Dataset[Batch]):
         """Make patch `number` of the grid."""
         index, y, x = self.places[number]
         field = self.fields[index]
-        target = np.stack(
-            [plane.crop(y, x, self.patch, self.patch) for plane in field.channels]
-        )
+        target = np.stack([plane.crop(y, x, self.patch, self.patch) for plane in field.channels])
         if self.rule is not None:
             mixture = mix(target, self.rule)
         elif field.mixture is not None:
@@ -278,6 +273,12 @@ def collate(patches: Sequence[Batch]) -> Batch:
     )
 
 
+def _common_shape(field: Field) -> tuple[int, int]:
+    """Height and width that all planes of a field have."""
+    shapes = [plane.shape for plane in field.channels]
+    return min(height for height, _ in shapes), min(width for _, width in shapes)
+
+
 def _slots(planes: Sequence[Plane], patch: int) -> tuple[int, ...]:
     """Index of a plane for each patch that fits beside the others into it."""
     return tuple(
@@ -287,9 +288,7 @@ def _slots(planes: Sequence[Plane], patch: int) -> tuple[int, ...]:
     )
 
 
-def _corner(
-    shape: tuple[int, int], patch: int, rng: np.random.Generator
-) -> tuple[int, int]:
+def _corner(shape: tuple[int, int], patch: int, rng: np.random.Generator) -> tuple[int, int]:
     """Draw an upper left corner uniformly."""
     return (
         int(rng.integers(shape[0] - patch + 1)),
@@ -302,9 +301,7 @@ def _orientation(rng: np.random.Generator, augment: bool) -> int:
     return int(rng.integers(8)) if augment else 0
 
 
-def _turn(
-    patch: Float32[np.ndarray, "p p"], orientation: int
-) -> Float32[np.ndarray, "p p"]:
+def _turn(patch: Float32[np.ndarray, "p p"], orientation: int) -> Float32[np.ndarray, "p p"]:
     """Rotate by quarter turns, and flip if the orientation is at least 4."""
     turned = np.rot90(patch, orientation % 4)
     return turned[:, ::-1] if orientation >= 4 else turned

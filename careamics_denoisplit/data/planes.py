@@ -161,4 +161,3 @@ def planes_of(stack: ImageStack, channel: int) -> tuple[Plane, ...]:
     return tuple(
         Plane(stack, sample, channel, depth) for sample in range(samples) for depth in places
     )
-

@@ -1,6 +1,7 @@
 """From what users give (arrays, paths, one per channel or all in one) to planes by channel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import psutil
@@ -21,8 +22,15 @@ class Opened(NamedTuple):
     """Planes of each channel."""
     mixture: tuple[Plane, ...] | None
     """Planes of the measured mixture."""
-    images: tuple[Image, ...]
-    """All images that were opened, for checks of their content."""
+    targets: tuple[Image, ...]
+    """Images that hold the channels."""
+    mixtures: tuple[Image, ...] = ()
+    """Images that hold the measured mixture."""
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """All images, for checks of their content."""
+        return (*self.targets, *self.mixtures)
 
     def fields(self) -> tuple[Field, ...]:
         """Pair the planes by their order, up to the shortest channel."""
@@ -86,32 +94,29 @@ def open_channels(
         if mixture is None
         else read_images(mixture, axes=mixture_axes, name=f"{what} mixture", channels=1)
     )
-    everything = [image for image in dict.fromkeys(map(id, _flat(images, mixed)))]
-    by_id = {id(image): image for image in _flat(images, mixed)}
-    distinct = [by_id[key] for key in everything]
+    targets = _distinct(image for channel in images for image, _ in channel)
+    distinct = _distinct([*targets, *mixed])
     load = in_memory and _fits(distinct)
     views = {id(image): ImageView(image, load) for image in distinct}
     return Opened(
         channels=tuple(
-            tuple(
-                plane
-                for image, index in channel
-                for plane in planes_of(views[id(image)], index)
-            )
+            tuple(plane for image, index in channel for plane in planes_of(views[id(image)], index))
             for channel in images
         ),
         mixture=None
         if mixture is None
         else tuple(plane for image in mixed for plane in planes_of(views[id(image)], 0)),
-        images=tuple(distinct),
+        targets=tuple(targets),
+        mixtures=tuple(mixed),
     )
 
 
 _Indexed = list[tuple[Image, int]]
 
 
-def _flat(images: Sequence[_Indexed], mixed: Sequence[Image]) -> list[Image]:
-    return [image for channel in images for image, _ in channel] + list(mixed)
+def _distinct(images: Iterable[Image]) -> list[Image]:
+    """Each image once, in order; one that holds several channels comes once for each."""
+    return list({id(image): image for image in images}.values())
 
 
 def _by_name(
@@ -131,7 +136,7 @@ def _by_name(
         images = read_images(given[name], axes=axes, name=f"{what} channel {name}", channels=1)
         for image in images:
             _require_own_name(image, name, names)
-        opened.append([(image, 0) for image in images])
+        opened.append([(_labelled(image, (name,)), 0) for image in images])
     return opened
 
 
@@ -150,6 +155,8 @@ def _together(
         channels=len(names) if chosen is None else None,
     )
     indices = tuple(range(len(names))) if chosen is None else tuple(chosen)
+    if chosen is None:
+        images = [_labelled(image, names) for image in images]
     for image in images:
         if max(indices) >= image.n_channels:
             raise DataError(
@@ -158,6 +165,13 @@ def _together(
             )
         _require_same_order(image, indices, names)
     return [[(image, index) for image in images] for index in indices]
+
+
+def _labelled(image: Image, names: tuple[str, ...]) -> Image:
+    """Name channels that the source does not name, so that messages can."""
+    if image.channel_names is not None:
+        return image
+    return replace(image, data=image.data.assign_coords(channel=list(names)))
 
 
 def _require_own_name(image: Image, name: str, names: tuple[str, ...]) -> None:
@@ -170,9 +184,7 @@ def _require_own_name(image: Image, name: str, names: tuple[str, ...]) -> None:
         )
 
 
-def _require_same_order(
-    image: Image, indices: tuple[int, ...], names: tuple[str, ...]
-) -> None:
+def _require_same_order(image: Image, indices: tuple[int, ...], names: tuple[str, ...]) -> None:
     """Refuse an image that names the same channels in another order."""
     found = _identifiers(image)
     if found is None:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float32
 
 from careamics_denoisplit.data.planes import Plane
 from careamics_denoisplit.errors import DataError
 
 _PROBE = 64
+_LARGEST_SEARCH = 2**27
 
 
 class Split(NamedTuple):
@@ -54,9 +56,7 @@ def split_by_frame(channels: Sequence[Sequence[Plane]], fraction: float) -> Spli
     )
 
 
-def split_by_rows(
-    channels: Sequence[Sequence[Plane]], fraction: float, gap: int
-) -> Split:
+def split_by_rows(channels: Sequence[Sequence[Plane]], fraction: float, gap: int) -> Split:
     """Set aside the lower rows of every plane, and drop a band between the parts.
 
     Parameters
@@ -84,14 +84,12 @@ def split_by_rows(
     )
 
 
-def refuse_leak(
-    training: Sequence[Sequence[Plane]], validation: Sequence[Sequence[Plane]]
-) -> None:
+def refuse_leak(training: Sequence[Sequence[Plane]], validation: Sequence[Sequence[Plane]]) -> None:
     """Refuse validation data that contain training data.
 
     Planes are compared by their pixels: a square in the centre of each validation plane is looked
-    for in the training planes, at the same place and, if the sizes differ, at every place where
-    its brightest row begins.
+    for in the centre of every training plane, and then at every place of as many training planes
+    as 134 million compared pixels allow.
 
     Parameters
     ----------
@@ -103,10 +101,12 @@ def refuse_leak(
     DataError
         If a validation plane is, or is a part of, a training plane.
     """
+    planes = max(sum(len(held) for held in validation), 1)
+    budget = _LARGEST_SEARCH // planes
     for known, held in zip(training, validation, strict=True):
         prints = {_fingerprint(plane): plane for plane in known}
         for plane in held:
-            twin = prints.get(_fingerprint(plane)) or _containing(plane, known)
+            twin = prints.get(_fingerprint(plane)) or _containing(plane, known, budget)
             if twin is not None:
                 raise DataError(
                     f"Validation data equal training data: {plane.name} is contained in "
@@ -147,15 +147,20 @@ def _fingerprint(plane: Plane) -> tuple[tuple[int, int], str]:
     return plane.shape, hashlib.sha256(probe.tobytes()).hexdigest()
 
 
-def _containing(plane: Plane, known: Sequence[Plane]) -> Plane | None:
-    """Find a larger or smaller training plane that shares a region with this one."""
+def _containing(plane: Plane, known: Sequence[Plane], budget: int) -> Plane | None:
+    """Find a training plane that shares a region with this one, within a number of pixels."""
     for other in known:
-        if other.shape == plane.shape:
-            continue
-        small, large = sorted((plane, other), key=lambda p: p.shape[0] * p.shape[1])
+        small, large = sorted((plane, other), key=_area)
+        budget -= _area(large)
+        if budget < 0:
+            return None
         if _is_part(small, large):
             return other
     return None
+
+
+def _area(plane: Plane) -> int:
+    return plane.shape[0] * plane.shape[1]
 
 
 def _is_part(small: Plane, large: Plane) -> bool:
@@ -165,13 +170,25 @@ def _is_part(small: Plane, large: Plane) -> bool:
     probe = small.crop(y, x, side, side)
     if np.ptp(probe) == 0:
         return False
-    key = probe[0, 0]
     top = 0
     for block in large.blocks():
-        for row, column in np.argwhere(block == key):
-            place = int(top + row), int(column)
-            if place[0] + side <= large.shape[0] and place[1] + side <= large.shape[1]:
-                if np.array_equal(large.crop(*place, side, side), probe):
-                    return True
+        for row, column in _starts(block, probe[0]):
+            if top + row + side > large.shape[0]:
+                continue
+            if np.array_equal(large.crop(top + row, column, side, side), probe):
+                return True
         top += block.shape[0]
     return False
+
+
+def _starts(
+    block: Float32[np.ndarray, "_ _"], line: Float32[np.ndarray, " n"]
+) -> list[tuple[int, int]]:
+    """Places where a line of pixels begins."""
+    width = block.shape[1] - len(line) + 1
+    match = np.ones((block.shape[0], max(width, 0)), dtype=np.bool_)
+    for offset, value in enumerate(line):
+        match &= block[:, offset : offset + width] == value
+        if not match.any():
+            return []
+    return [(int(row), int(column)) for row, column in np.argwhere(match)]

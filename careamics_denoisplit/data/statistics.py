@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -31,9 +31,7 @@ class Statistics(BaseModel):
         If counts disagree, or a value is not finite, or a standard deviation is not positive.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     format_version: Literal[1] = 1
     """Version of the format of `statistics.json`."""
@@ -57,7 +55,7 @@ class Statistics(BaseModel):
     """Pixels per channel (input pixels, where channels differ) that were measured."""
 
     @model_validator(mode="after")
-    def check_counts(self: Self) -> Self:
+    def check_counts(self) -> "Statistics":
         """Refuse lists of different length."""
         counts = {len(self.channel_names), len(self.target_means), len(self.target_stds)}
         if len(counts) != 1:
