@@ -126,6 +126,13 @@ def standardise(image: np.ndarray) -> Float64[np.ndarray, "..."]:
     return centred
 
 
+def standardise_together(images: Planes) -> list[Real[np.ndarray, "_ _"]]:
+    """Bring all images of one channel to common mean 0 and standard deviation 1."""
+    pixels = np.concatenate([np.ravel(image) for image in images]).astype(np.float64)
+    mean, spread = float(pixels.mean()), float(pixels.std())
+    return [(image - mean) / (spread or 1.0) for image in images]
+
+
 def hagen_normalise(truth: Plane) -> Float64[np.ndarray, "y x"]:
     """Map the 3rd and 99.8th percentile of an image to 0 and 1.
 

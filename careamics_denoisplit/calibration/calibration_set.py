@@ -131,6 +131,8 @@ class CalibrationSet(FrozenModel):
     """Channels in the order of the tuples below."""
     estimators: Mapping[str, EstimatorCalibration] = Field(default_factory=dict)
     """Calibrations by estimator, for instance "samples-16"."""
+    method: Method = "scalar"
+    """Calibration that is applied where none is asked for: that of the last `calibrate`."""
     fitted_on: tuple[str, ...] = ()
     """Names of the validation images."""
     alignment: tuple[TruthAlignment, ...] = ()
@@ -155,7 +157,7 @@ class CalibrationSet(FrozenModel):
         mean: Real[np.ndarray, "c *n"],
         spread: Real[np.ndarray, "c *n"],
         estimator: str = "samples-16",
-        method: str = "scalar",
+        method: str | None = None,
     ) -> Real[np.ndarray, "c *n"] | None:
         """Calibrated standard deviation, None where this estimator and method have none.
 
@@ -167,15 +169,15 @@ class CalibrationSet(FrozenModel):
             Standard deviation over posterior samples, gray values.
         estimator : str
             Name from `estimator_name`.
-        method : {"scalar", "joint"}
-            Calibration to apply.
+        method : {"scalar", "joint"}, optional
+            Calibration to apply; by default `self.method`.
 
         Returns
         -------
         numpy.ndarray of shape (C, ...) or None
             Gray values.
         """
-        calibration = self.get(estimator, method)
+        calibration = self.get(estimator, method or self.method)
         return None if calibration is None else calibration.std(mean, spread)
 
     def get(self, estimator: str, method: str) -> ScalarCalibration | JointCalibration | None:

@@ -1,0 +1,23 @@
+"""Calibration of a trained model on validation images, and its scores on test images."""
+
+from careamics_denoisplit.evaluation.calibrating import PACKAGE_SAMPLES, calibrate, choose_blur
+from careamics_denoisplit.evaluation.evaluating import evaluate
+from careamics_denoisplit.evaluation.records import SCORES, load_scores, save_scores
+from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, open_scenes
+from careamics_denoisplit.evaluation.trust import Trust, trust_in
+
+__all__ = [
+    "PACKAGE_SAMPLES",
+    "SCORES",
+    "Scene",
+    "Scenes",
+    "Trust",
+    "align_truth",
+    "calibrate",
+    "choose_blur",
+    "evaluate",
+    "load_scores",
+    "open_scenes",
+    "save_scores",
+    "trust_in",
+]

@@ -1,0 +1,169 @@
+"""Calibrate a trained model on validation images with truth."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from careamics_denoisplit import metrics
+from careamics_denoisplit.calibration import (
+    MAX_PIXELS,
+    BlurWidths,
+    CalibrationSet,
+    Method,
+    PixelSample,
+    TruthAlignment,
+    estimator_name,
+    fit_estimator,
+    require_enough_samples,
+)
+from careamics_denoisplit.checkpoint import TrainedModel
+from careamics_denoisplit.errors import ConfigurationError
+from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, open_scenes
+from careamics_denoisplit.prediction import Tiling, predict_image
+
+PACKAGE_SAMPLES = 8
+"""Posterior samples that packages draw in their graph."""
+
+MAX_BLUR_SCENES = 8
+"""Scenes on which the blur widths of the references are chosen at most."""
+
+Progress = Callable[[int, int], None]
+
+
+def calibrate(
+    trained: TrainedModel,
+    *,
+    truth: Any,
+    mixture: Any = None,
+    channels: Any = None,
+    n_samples: int = 16,
+    method: Method = "scalar",
+    seed: int = 0,
+    axes: str | None = None,
+    align: bool | None = None,
+    tiling: Tiling | None = None,
+    batch: int = 1,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> CalibrationSet:
+    """Fit factors, the joint function and the references on validation images with truth.
+
+    One pass of `n_samples` posterior samples serves two estimators: that of all samples, and
+    that of the first 8, which packages use.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+        Model to calibrate; calibrations of other estimators are kept.
+    truth : mapping, array, path or list
+        High-SNR images of each channel; another gain and offset are aligned, and that is recorded.
+    mixture, channels : array, path, list, mapping or None
+        Input images, and noisy channels, from which the input is mixed where it is not given.
+    n_samples : int
+        Posterior samples, 4 or more.
+    method : {"scalar", "joint"}
+        "joint" fits the joint function beside the factors and makes it the one that is applied.
+    seed : int
+        Seed of the posterior noise, of the drawn pixels and of the joint fit.
+    axes : str, optional
+        Axes of channels and truth; inferred by default.
+    align : bool, optional
+        Whether the truth's gain and offset are fitted; by default where they differ.
+    tiling, batch, device
+        As in `predict_image`.
+    progress : callable, optional
+        Called with (finished, total) passes over all images.
+
+    Returns
+    -------
+    CalibrationSet
+        To be stored with the model.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are too few samples or the method is unknown.
+    DataError
+        If truth is missing or images do not fit together.
+    """
+    if method not in ("scalar", "joint"):
+        raise ConfigurationError(f'`method` must be "scalar" or "joint", got {method!r}.')
+    try:
+        require_enough_samples(n_samples)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    scenes = open_scenes(
+        trained.statistics,
+        mixture=mixture,
+        truth=truth,
+        channels=channels,
+        axes=axes,
+        what="calibration",
+    )
+    counts = sorted({PACKAGE_SAMPLES, n_samples} if n_samples > PACKAGE_SAMPLES else {n_samples})
+    pixels: dict[int, list[PixelSample]] = {count: [] for count in counts}
+    first: tuple[TruthAlignment, ...] = ()
+    for number, scene in enumerate(scenes):
+        estimate = predict_image(
+            trained,
+            scene.mixture,
+            n_samples=n_samples,
+            seed=seed,
+            tiling=tiling,
+            batch=batch,
+            device=device,
+            snapshots=counts[:-1],
+            progress=share_of(progress, number, len(scenes)),
+        )
+        alignment = align_truth(scene, estimate.mean, align=align)
+        first = first or alignment
+        aligned = np.stack([a.apply(t) for a, t in zip(alignment, scene.truth, strict=True)])
+        for count in counts:
+            part = estimate if count == n_samples else estimate.snapshots[count]
+            # The same pixels for both estimators: their factors differ by the samples alone.
+            random = np.random.default_rng([seed, number])
+            quota = MAX_PIXELS // len(scenes)
+            pixels[count].append(
+                PixelSample.draw(part.mean, np.asarray(part.spread), aligned, quota, random)
+            )
+    fitted = {
+        estimator_name("samples", count): fit_estimator(
+            PixelSample.join(parts), joint=method == "joint", seed=seed
+        )
+        for count, parts in pixels.items()
+    }
+    return CalibrationSet(
+        channel_names=trained.channel_names,
+        estimators={**trained.calibrations.estimators, **fitted},
+        method=method,
+        fitted_on=scenes.names,
+        alignment=first,
+        blur=choose_blur(scenes),
+        seed=seed,
+    )
+
+
+def choose_blur(scenes: Scenes) -> BlurWidths:
+    """Choose the blur of the predictors that do not split, on the first 8 scenes at most."""
+    used = [scenes.read(index) for index in range(min(len(scenes), MAX_BLUR_SCENES))]
+    count = len(used[0].truth)
+
+    def widths(images: Callable[[Scene, int], np.ndarray]) -> tuple[float, ...]:
+        return tuple(
+            metrics.best_blur([images(s, k) for s in used], [s.truth[k] for s in used])
+            for k in range(count)
+        )
+
+    own = None
+    if scenes.has_channels:
+        own = widths(lambda scene, channel: np.asarray(scene.channels)[channel])
+    return BlurWidths(mixture=widths(lambda scene, channel: scene.mixture), own_channel=own)
+
+
+def share_of(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """Report the passes of one image as a part of those of all images."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, count * total)
