@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from careamics_denoisplit.errors import InputError, OutputExistsError, StorageError
@@ -65,4 +66,5 @@ def require_writable(folder: Path) -> None:
             ) from error
         raise StorageError(f"Cannot write to {place}: {error.strerror or error}.") from error
     finally:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing could be written there is nothing to remove
+            probe.unlink(missing_ok=True)
