@@ -6,7 +6,7 @@ weights-only reader, everything else is YAML, JSON or plain arrays.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,6 +82,10 @@ class TrainedModel:
     def channel_names(self) -> tuple[str, ...]:
         """Name of each output channel, in order."""
         return self.config.channel_names
+
+    def with_calibrations(self, calibrations: CalibrationSet) -> "TrainedModel":
+        """Return the same model with other calibrations."""
+        return replace(self, calibrations=calibrations)
 
     @classmethod
     def of(
