@@ -120,7 +120,7 @@ class DenoiSplitAlgorithm(BaseModel):
             return values
         names = values["channel_names"]
         if isinstance(names, str) or not isinstance(names, list | tuple):
-            raise ValueError(  # noqa: TRY004  (pydantic reports ValueError, not TypeError)
+            raise ValueError(
                 f"`channel_names` must be a list of names, got {names!r}. "
                 'Write for example ["er", "actin"].'
             )

@@ -1,6 +1,6 @@
 """The whole configuration: careamics' `Configuration` with the algorithm of denoiSplit."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from careamics.config.configuration import Configuration
 from pydantic import ConfigDict, Field, model_validator
@@ -9,7 +9,7 @@ from careamics_denoisplit.config.algorithm import DenoiSplitAlgorithm
 from careamics_denoisplit.config.data import DenoiSplitDataConfig
 from careamics_denoisplit.config.training import DenoiSplitTrainingConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 """Version of the configuration files that this release writes."""
 
 

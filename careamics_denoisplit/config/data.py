@@ -13,6 +13,9 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from careamics_denoisplit.config.fields import Count
 
+DataType = Literal["auto", "array", "tiff", "zarr", "czi", "custom"]
+"""Kinds of data, as in careamics; "auto" infers the kind when the data are opened."""
+
 LOADER_PARAMETERS = frozenset(
     {
         "num_workers",
@@ -51,9 +54,7 @@ class DenoiSplitDataConfig(DataConfig):
 
     mode: Mode = Mode.TRAINING
     """Training; prediction does not read this configuration's patches."""
-    data_type: Literal[  # type: ignore[assignment]  # careamics has no word for "infer it"
-        "auto", "array", "tiff", "zarr", "czi", "custom"
-    ] = "auto"
+    data_type: DataType = "auto"  # type: ignore[assignment]  # careamics has no "infer it"
     """Kind of the data; "auto" infers it when the data are opened."""
     axes: str = "auto"
     """Letters of STCZYX for each dimension of the input; "auto" infers them."""
@@ -86,16 +87,18 @@ class DenoiSplitDataConfig(DataConfig):
 
     @field_validator("axes", "target_axes")
     @classmethod
-    def validate_axes(cls, axes: str | None) -> str | None:
+    def validate_axes(cls, axes: str | None, info: Any) -> str | None:
         """Accept "auto" and careamics' axes."""
+        del info  # whether the axes fit the kind of data is seen when they are opened
         if axes is not None and axes != "auto":
             check_axes_validity(axes)
         return axes
 
     @field_validator("channels", mode="before")
     @classmethod
-    def validate_channels(cls, channels: Any) -> Any:
+    def validate_channels(cls, channels: Any, info: Any) -> Any:
         """Refuse numbers of channels that are negative or stand twice."""
+        del info  # whether there is an axis of channels is seen when the data are opened
         if channels is None:
             return None
         if (
@@ -170,6 +173,6 @@ class DenoiSplitDataConfig(DataConfig):
         """Height and width of the training crops in pixels."""
         return int(self.patching.patch_size[0])
 
-    def is_3D(self) -> bool:  # noqa: N802  (careamics calls it by this name)
+    def is_3D(self) -> bool:
         """Tell careamics that the network works on planes."""
         return False

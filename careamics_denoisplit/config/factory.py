@@ -7,13 +7,11 @@ from pydantic import ValidationError
 
 from careamics_denoisplit.config.algorithm import GAUSSIAN_ALGORITHMS, AlgorithmName, Mixing
 from careamics_denoisplit.config.configuration import DenoiSplitConfiguration
+from careamics_denoisplit.config.data import DataType
 from careamics_denoisplit.config.loading import explain
 from careamics_denoisplit.config.presets import PRESETS, Preset
 from careamics_denoisplit.config.training import early_stopping
 from careamics_denoisplit.errors import ConfigurationError
-
-DataType = Literal["auto", "array", "tiff", "zarr", "czi", "custom"]
-"""Kinds of data, as in careamics; "auto" infers the kind when the data are opened."""
 
 _MUSPLIT_PATCH = 64
 _HDN_LATENTS = (32,) * 6
@@ -208,7 +206,7 @@ def _patch_side(
 def _network(
     names: tuple[str, ...], preset: Preset, algorithm: AlgorithmName, side: Any
 ) -> dict[str, Any]:
-    """Settings of the network for a system (Table 1 of the paper and its supplement)."""
+    """Choose the network of a system (Table 1 of the paper and its supplement)."""
     network: dict[str, Any] = {
         "output_channels": max(len(names), 1),
         "latent_channels": preset.latent_channels,
@@ -242,7 +240,7 @@ def _algorithm(
     seed: int,
     options: AdvancedOptions,
 ) -> dict[str, Any]:
-    """Settings of the method."""
+    """Choose the settings of the method."""
     patience = _HDN_PATIENCE[0] if algorithm == "hdn" else preset.plateau_patience
     network = _network(names, preset, algorithm, side) | options.get("model_params", {})
     return {
@@ -278,7 +276,7 @@ def _data(
     num_steps: int | None,
     options: AdvancedOptions,
 ) -> dict[str, Any]:
-    """Settings of the data."""
+    """Choose the settings of the data."""
     batch = preset.batch if batch_size is None else batch_size
     patches = preset.patches_per_epoch
     if num_steps is not None:
@@ -302,7 +300,7 @@ def _training(
     max_hours: float | None,
     options: AdvancedOptions,
 ) -> dict[str, Any]:
-    """Settings of the length of training."""
+    """Choose the length of training."""
     epochs = min(preset.epochs, _HDN_EPOCHS) if algorithm == "hdn" else preset.epochs
     patience = (
         min(preset.stopping_patience, _HDN_PATIENCE[1])

@@ -13,7 +13,7 @@ def list_to_tuple(value: Any) -> Any:
 def refuse_truth(value: Any) -> Any:
     """Refuse true and false where a number is meant; Python counts them as 1 and 0."""
     if isinstance(value, bool):
-        raise ValueError(f"must be a number, got {value}")  # noqa: TRY004  (for pydantic)
+        raise ValueError(f"must be a number, got {value}")
     return value
 
 

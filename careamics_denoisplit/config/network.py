@@ -73,7 +73,7 @@ class NetworkConfig(BaseModel):
             )
         return self
 
-    def is_3D(self) -> bool:  # noqa: N802  (careamics calls it by this name)
+    def is_3D(self) -> bool:
         """Tell careamics that the network works on planes (Y, X)."""
         return False
 

@@ -37,11 +37,11 @@ def check_parameters(
         default = defaults[key].default if key in defaults else None
         if key in positive:
             _require_number(key, value)
-            if not value > 0:
+            if value is None or value <= 0:
                 raise ValueError(f"`{key}` must be a number above 0, got {value!r}.")
         elif key in numbers or (_is_number(default) and value is not None):
             _require_number(key, value)
-            if value < 0 and not (_is_number(default) and default < 0) and value != -1:
+            if value < 0 and value != -1:  # -1 is "all" or "without end" in Lightning
                 raise ValueError(f"`{key}` must not be negative, got {value!r}.")
         elif isinstance(default, bool) and not isinstance(value, bool):
             raise ValueError(f"`{key}` must be true or false, got {value!r}.")

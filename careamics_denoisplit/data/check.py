@@ -1,14 +1,14 @@
 """What is wrong with data, found before an hour of training is spent."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations, permutations
 from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float64
 
-from careamics_denoisplit.config import check_channel_names, channel_identifier
+from careamics_denoisplit.config import channel_identifier, check_channel_names
 from careamics_denoisplit.data.agreement import (
     MixtureWarning,
     compare_mixture,

@@ -46,7 +46,10 @@ def mix(
     if weights is not None:
         values = values * weights.astype(np.float32)[:, None, None]
     total: Float[np.ndarray, "*lead y x"] = values.sum(axis=-3, dtype=np.float32)
-    return total / np.float32(channels.shape[-3]) if rule == "mean" else total
+    if rule == "sum":
+        return total
+    mean: Float[np.ndarray, "*lead y x"] = total / np.float32(channels.shape[-3])
+    return mean
 
 
 def mixing_weights(

@@ -2,16 +2,34 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from careamics.dataset.image_stack import ImageStack
 from jaxtyping import Float32
 
 from careamics_denoisplit.errors import DataError
 from careamics_denoisplit.images import Image
 
 _BLOCK_PIXELS = 2**22
+
+
+@runtime_checkable
+class PatchSource(Protocol):
+    """The part of careamics' `ImageStack` that patches need; each of its stacks is one."""
+
+    data_shape: Sequence[int]
+    """Shape (S, C, Y, X) or (S, C, Z, Y, X)."""
+    source: Any
+    """Where the data come from."""
+
+    def extract_patch(
+        self,
+        sample_idx: int,
+        channels: Sequence[int] | None,
+        coords: Sequence[int],
+        patch_size: Sequence[int],
+    ) -> np.ndarray:
+        """Read a patch (C, Y, X) or (C, Z, Y, X) in gray values."""
 
 
 class ImageView:
@@ -28,7 +46,7 @@ class ImageView:
     def __init__(self, image: Image, in_memory: bool) -> None:
         leading = [str(dim) for dim in image.data.dims if dim not in ("channel", "y", "x")]
         ordered = image.data.variable.transpose(*leading, "channel", "y", "x")
-        self.source = image.name
+        self.source: Any = image.name
         self._leading = tuple(int(image.data.sizes[dim]) for dim in leading)
         self.data_shape: Sequence[int] = (
             math.prod(self._leading),
@@ -76,7 +94,7 @@ class ImageView:
 class Plane(NamedTuple):
     """One channel of one plane of an image."""
 
-    stack: ImageStack
+    stack: PatchSource
     """Image that the plane belongs to."""
     sample: int
     """Index along S, where frames of a stack lie."""
@@ -136,12 +154,12 @@ class Plane(NamedTuple):
         return f"{self.stack.source}, sample {self.sample}{depth}"
 
 
-def planes_of(stack: ImageStack, channel: int) -> tuple[Plane, ...]:
+def planes_of(stack: PatchSource, channel: int) -> tuple[Plane, ...]:
     """List all planes of one channel of an image.
 
     Parameters
     ----------
-    stack : careamics ImageStack
+    stack : PatchSource
         Image of shape (S, C, Y, X) or (S, C, Z, Y, X).
     channel : int
         Index along C.

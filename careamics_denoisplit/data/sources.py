@@ -205,7 +205,7 @@ def _require_same_order(image: Image, indices: tuple[int, ...], names: tuple[str
 
 
 def _identifiers(image: Image) -> tuple[str, ...] | None:
-    """Identifiers of the channel names that a file carries, if it does."""
+    """Turn the channel names that a file carries into identifiers."""
     if image.channel_names is None:
         return None
     try:

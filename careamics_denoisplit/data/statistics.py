@@ -71,23 +71,27 @@ class Statistics(BaseModel):
         Parameters
         ----------
         image : numpy.ndarray or torch.Tensor
-            Input in gray values, floating point.
+            Input in gray values.
         """
-        return (image - self.input_mean) / self.input_std
+        result: Values = (_real(image) - self.input_mean) / self.input_std
+        return result
 
     def normalise_target(self, channels: Values) -> Values:
         """Bring channels (..., C, Y, X) from gray values to normalised values."""
         means, stds = self._like(channels)
-        return (channels - means) / stds
+        result: Values = (channels - means) / stds
+        return result
 
     def denormalise(self, channels: Values) -> Values:
         """Bring channels (..., C, Y, X) from normalised values to gray values."""
         means, stds = self._like(channels)
-        return channels * stds + means
+        result: Values = channels * stds + means
+        return result
 
     def denormalise_std(self, spread: Values) -> Values:
         """Bring standard deviations (..., C, Y, X) from normalised values to gray values."""
-        return spread * self._like(spread)[1]
+        result: Values = spread * self._like(spread)[1]
+        return result
 
     def _like(self, channels: Values) -> tuple[Values, Values]:
         """Means and standard deviations of shape (C, 1, 1), of the type of the argument."""
@@ -258,6 +262,13 @@ def compute_statistics(
         input_percentiles=sample.percentiles(),
         n_pixels=count,
     )
+
+
+def _real(image: Values) -> Values:
+    """Turn whole numbers of numpy into float32, as torch does by itself."""
+    if isinstance(image, torch.Tensor) or np.issubdtype(image.dtype, np.floating):
+        return image
+    return image.astype(np.float32)
 
 
 def _require_finite(plane: Shaped[np.ndarray, "_ _"], what: str, index: int) -> None:

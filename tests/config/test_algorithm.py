@@ -148,7 +148,7 @@ def test_pairing_is_a_word_or_a_probability(pairing: Any, probability: float) ->
 
 
 def test_c3_a_preset_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no preset 'papr'. Choose one of paper, fast"):
+    with pytest.raises(ConfigurationError, match=r"no preset 'papr'\. Choose one of paper, fast"):
         create_denoisplit_config("x", ("er", "actin"), "papr")
 
 

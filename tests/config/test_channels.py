@@ -16,7 +16,7 @@ from careamics_denoisplit.errors import ConfigurationError
     [
         ("er", "er"),
         ("F-actin", "F_actin"),
-        ("α-tubulin", "alpha_tubulin"),
+        ("\N{GREEK SMALL LETTER ALPHA}-tubulin", "alpha_tubulin"),
         ("488 nm", "ch_488_nm"),
         ("no", "no"),
         ("../x", "x"),

@@ -176,7 +176,7 @@ def test_c2_a_byte_order_mark_is_harmless(tmp_path: Path) -> None:
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no configuration file .*gone.yaml"):
+    with pytest.raises(ConfigurationError, match=r"no configuration file .*gone\.yaml"):
         load_configuration(tmp_path / "gone.yaml")
 
 
