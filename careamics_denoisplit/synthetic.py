@@ -36,7 +36,7 @@ class Camera(NamedTuple):
     """Counts of a dark pixel."""
     gain: float = 2.0
     """Counts per detected photon."""
-    read_noise: float = 1.6
+    read_noise: float = 1.2
     """Std of the read-out, in photons."""
 
 
@@ -63,7 +63,7 @@ def generate_sample(
     n_fields: int,
     *,
     size: int = 512,
-    photons: tuple[float, float] = (6.5, 8.0),
+    photons: tuple[float, float] = (7.0, 8.0),
     camera: Camera = DEFAULT_CAMERA,
     seed: int = 0,
 ) -> SyntheticSample:
@@ -163,7 +163,7 @@ def _bending(n_fibres: int, length: int, random: np.random.Generator) -> Field:
 
 def _vesicles(size: int, thickness: Field, random: np.random.Generator) -> Field:
     """Round and oval bodies of several sizes, denser where the cell is thick."""
-    n_bodies = max(6, round(size * size / 330))
+    n_bodies = max(6, round(size * size / 300))
     canvas = np.zeros((size, size))
     for y, x in random.uniform(0, size, (n_bodies, 2)):
         if random.uniform() > 0.15 + thickness[int(y), int(x)]:
@@ -180,7 +180,7 @@ def _add_body(
     random: np.random.Generator,
 ) -> None:
     """Add one filled ellipse; where bodies touch, the brighter one is seen."""
-    angle, brightness = random.uniform(0, np.pi), random.uniform(0.55, 1.0)
+    angle, brightness = random.uniform(0, np.pi), random.uniform(0.75, 1.0)
     reach = int(np.ceil(axes[0])) + 1
     top, left = (max(0, int(position) - reach) for position in centre)
     window = canvas[top : int(centre[0]) + reach + 1, left : int(centre[1]) + reach + 1]

@@ -1,6 +1,11 @@
 """Configuration of Sphinx: no network, warnings are errors."""
 
 from importlib.metadata import version as installed_version
+from typing import Any
+
+# Loaded before Sphinx alters how modules are imported, which pydantic does not survive.
+import careamics_denoisplit.data  # noqa: F401 - loaded for its effect
+import careamics_denoisplit_export  # noqa: F401 - loaded for its effect
 
 project = "careamics-denoisplit"
 author = "The careamics-denoisplit developers"
@@ -35,3 +40,17 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_ivar = True
+# Plain words in the types of docstrings are no references.
+suppress_warnings = ["ref.python"]
+
+
+def keep_bars(
+    _app: Any, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]
+) -> None:
+    """Read |x| in a docstring as an absolute value, not as a substitution."""
+    lines[:] = [line.replace("|", "\\|") for line in lines]
+
+
+def setup(app: Any) -> None:
+    """Register what alters docstrings."""
+    app.connect("autodoc-process-docstring", keep_bars)

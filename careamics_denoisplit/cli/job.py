@@ -1,5 +1,6 @@
 """What every command does around its work: messages, warnings, results, closing lines."""
 
+import json
 import logging
 import math
 import sys
@@ -40,6 +41,16 @@ class Job:
         logging.getLogger("careamics_denoisplit").debug(text)
         if not self.options.quiet:
             _write(sys.stderr if self.options.json == "-" else sys.stdout, text)
+
+    def result(self) -> dict[str, Any]:
+        """Return the values with the keys that all commands have."""
+        return {
+            "version": package_version(),
+            "command": self.command,
+            "seed": self.seed,
+            "seconds": round(self.seconds, 3),
+            **self.values,
+        }
 
     def wrote(self, *paths: Path) -> None:
         """Remember an output, to be named at the end."""
@@ -111,22 +122,13 @@ def readable(seconds: float) -> str:
 
 
 def _write_result(work: Job) -> None:
-    result = {
-        "version": package_version(),
-        "command": work.command,
-        "seed": work.seed,
-        "seconds": round(work.seconds, 3),
-        **work.values,
-    }
     target = work.options.json
     if target is None:
         return
     if target == "-":
-        import json
-
-        _write(sys.stdout, json.dumps(result, indent=2, allow_nan=False))
+        _write(sys.stdout, json.dumps(work.result(), indent=2, allow_nan=False))
         return
-    write_json(Path(target), result)
+    write_json(Path(target), work.result())
     work.wrote(Path(target))
 
 

@@ -1,0 +1,104 @@
+"""`denoisplit predict`: split images into their denoised channels."""
+
+from pathlib import Path
+from typing import Literal
+
+from careamics_denoisplit.cli.job import job, time_left
+from careamics_denoisplit.cli.options import DEFAULTS, CommonOptions, Flag, existing_paths
+from careamics_denoisplit.errors import ConfigurationError
+from careamics_denoisplit.files import require_writable
+
+
+def predict(
+    model: Path,
+    /,
+    *images: str,
+    out: Path,
+    samples: int = 16,
+    spread: Literal["samples", "none"] = "samples",
+    tile_plan: Literal["auto", "whole"] = "auto",
+    format: Literal["auto", "tiff", "zarr"] = "auto",  # noqa: A002 - the option's name
+    channel: int = 0,
+    axes: str | None = None,
+    tile: str = "auto",
+    overlap: str = "auto",
+    batch: str = "auto",
+    save_samples: Flag = False,
+    require_calibration: Flag = False,
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Split images: mean and standard deviation of each channel.
+
+    Writes IMAGE_mean.ome.tif and IMAGE_std.ome.tif, or one IMAGE.ome.zarr, with channel names
+    and pixel size. Folders are searched and mirrored.
+
+    Parameters
+    ----------
+    model
+        A RUN folder, its model/ folder, or a checkpoint.
+    images
+        Images, folders, or patterns.
+    out
+        Folder for the results.
+    samples
+        Posterior samples; the calibration must have been fitted for the same number.
+    spread
+        Mean and standard deviation of samples, or one pass without standard deviation.
+    tile_plan
+        Whole images, or tiles where memory asks for them.
+    format
+        tiff, zarr, or auto: like each input.
+    channel
+        Number of the input channel, where images have several.
+    axes
+        Axes of the images where the files do not say: YX, CYX, ...
+    tile
+        Side of the tiles in pixels.
+    overlap
+        Pixels that neighbouring tiles share.
+    batch
+        Tiles that are computed together.
+    save_samples
+        Write the single posterior samples too, as IMAGE_samples.npy.
+    require_calibration
+        Refuse a model whose standard deviation is not calibrated for these samples.
+    """
+    with job("predict", common) as work:
+        paths = existing_paths(images, "IMAGE")
+        if not paths:
+            raise ConfigurationError("Give at least one image, folder or pattern after the model.")
+        require_writable(out)
+
+        from careamics_denoisplit.checkpoint import load_model
+        from careamics_denoisplit.cli.prediction_job import PredictionJob, TileOptions
+
+        trained = load_model(model)
+        task = PredictionJob(
+            trained,
+            n_samples=samples,
+            spread=spread,
+            seed=work.seed,
+            channel=channel,
+            device=common.device,
+            tiles=TileOptions(plan=tile_plan, tile=tile, overlap=overlap, batch=batch),
+        )
+        if require_calibration:
+            task.require_calibration()
+        targets = task.plan(paths, out, image_format=format, axes=axes, overwrite=common.overwrite)
+        for number, (image, target) in enumerate(targets, start=1):
+            for path in task.run(image, target, keep_samples=save_samples):
+                work.wrote(path)
+            work.say(f"{image.name}: {time_left(number, len(targets), work.seconds)}")
+        work.values = {
+            "model": str(model.absolute()),
+            "samples": samples if spread == "samples" else 0,
+            "spread": spread,
+            "calibrated": task.is_calibrated,
+            "images": [image.name for image, _ in targets],
+            "files": [str(path) for path in work.outputs],
+        }
+        if spread == "samples" and not task.is_calibrated:
+            work.say(
+                "The standard deviation is not calibrated for these samples: it is the plain "
+                "spread of the samples. Run denoisplit calibrate with the same --samples."
+            )

@@ -1,0 +1,129 @@
+"""`denoisplit train`: train in a run folder, or continue a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from careamics_denoisplit.cli.job import job
+from careamics_denoisplit.cli.options import (
+    DEFAULTS,
+    CommonOptions,
+    Flag,
+    NamedPaths,
+    SomePaths,
+    existing_paths,
+    named_paths,
+    require_all,
+)
+from careamics_denoisplit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from careamics_denoisplit.config import DenoiSplitConfiguration
+
+BOOTSTRAP = "bootstrap"
+
+
+def train(
+    config: Path | None = None,
+    /,
+    *,
+    run: Path,
+    channel: NamedPaths = None,
+    mixture: SomePaths = None,
+    val: NamedPaths = None,
+    val_mixture: SomePaths = None,
+    noise_model: str | None = None,
+    resume: Flag = False,
+    max_hours: float | None = None,
+    force: Flag = False,
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Train a model in a run folder; Ctrl-C loses nothing, --resume continues.
+
+    Without --mixture the channels are mixed on the fly. Without --val the configuration says
+    what is set aside for validation.
+
+    Parameters
+    ----------
+    config
+        Configuration file; with --resume that of the run by default.
+    run
+        RUN folder to write.
+    channel
+        Noisy images of each channel: er=PATH... actin=PATH...
+    mixture
+        Measured superpositions of the same fields, in the same order.
+    val
+        Noisy images of each channel for validation.
+    val_mixture
+        Measured superpositions for validation.
+    noise_model
+        Folder with noise_model_CHANNEL.npz of each channel, or the word bootstrap.
+    resume
+        Continue the run from its last checkpoint.
+    max_hours
+        Hours after which training stops; it can be continued.
+    force
+        Train with a noise model that failed its quality check.
+    """
+    with job("train", common) as work:
+        configuration = _configuration(config, run, resume=resume, seed=common.seed)
+        names = list(configuration.channel_names)
+        channels = require_all(named_paths(channel, "--channel", names), names, "--channel")
+        validation = named_paths(val, "--val", names)
+        mixtures = existing_paths(mixture or [], "--mixture")
+        val_mixtures = existing_paths(val_mixture or [], "--val-mixture")
+        work.seed = configuration.seed
+
+        from careamics_denoisplit.careamist import DenoiSplitCAREamist
+        from careamics_denoisplit.report import write_report
+
+        careamist = DenoiSplitCAREamist(
+            configuration, work_dir=run, enable_progress_bar=not common.quiet
+        )
+        careamist.train(
+            train_data_target=channels,
+            train_data=mixtures or None,
+            val_data_target=require_all(validation, names, "--val") if validation else None,
+            val_data=val_mixtures or None,
+            noise_model=_noise_model(noise_model),
+            resume=resume,
+            overwrite=common.overwrite,
+            force=force,
+            max_hours=max_hours,
+            device=common.device,
+        )
+        work.values = {"run": str(run.absolute()), "channel_names": names}
+        work.wrote(run, write_report(run))
+
+
+def _configuration(
+    path: Path | None, run: Path, *, resume: bool, seed: int | None
+) -> "DenoiSplitConfiguration":
+    """Read the configuration, that of the run where a run is continued, and set the seed.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no configuration.
+    """
+    from careamics_denoisplit.config import configuration_from_dict, load_configuration
+
+    if path is None and not resume:
+        raise ConfigurationError(
+            "Give a configuration file before the options: denoisplit train config.yaml ... "
+            "(denoisplit config writes one)."
+        )
+    configuration = load_configuration(run / "config.yaml" if path is None else path)
+    if seed is None:
+        return configuration
+    plain = configuration.to_plain()
+    plain["algorithm_config"]["seed"] = seed
+    return configuration_from_dict(plain)
+
+
+def _noise_model(given: str | None) -> str | Path | None:
+    """Return a folder or file that exists, or the word bootstrap."""
+    if given is None or given == BOOTSTRAP:
+        return given
+    (path,) = existing_paths([given], "--noise-model")
+    return path
