@@ -40,12 +40,28 @@ def trace(job: dict[str, Any]) -> dict[str, torch.Tensor]:
     buffer = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         # The network compares sizes in Python: true for every size, since the graph pads.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # public by its documentation
         warnings.filterwarnings("ignore", message=".*torch.jit.*")
         output = graph(job["raw"])
-        torch.jit.save(torch.jit.trace(graph, job["raw"], check_trace=False), buffer)
+        traced = torch.jit.trace(graph, job["raw"], check_trace=False)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        narrow_constants(traced)
+        torch.jit.save(traced, buffer)
     archive = torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
     return {"archive": archive, "output": output}
+
+
+def narrow_constants(traced: Any) -> None:
+    """Turn constants of 64 bits into 32: Apple's GPUs cannot load the others.
+
+    The results are the same, because the operators compute in the type of the image.
+    """
+    for module in traced.modules():
+        for name in module._c._method_names():
+            for node in module._c._get_method(name).graph.nodes():
+                if node.kind() != "prim::Constant" or "value" not in node.attributeNames():
+                    continue
+                if node.kindOf("value") == "t" and node.t("value").dtype == torch.float64:
+                    node.t_("value", node.t("value").to(torch.float32))
 
 
 def main() -> None:

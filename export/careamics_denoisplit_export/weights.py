@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -26,8 +27,8 @@ STATE_DICT_FILE = "weights_state_dict.pth"
 
 _ALIGNMENT = 64  # torch maps tensors into memory from offsets that are multiples of this
 _OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
-# Stack traces of the tracing machine, with its paths; no engine needs them.
-_TRACES = (".debug_pkl",)
+# What no engine needs: stack traces, with paths of the tracing machine, and its inputs.
+_LEFT_OUT = re.compile(r".*\.debug_pkl|[^/]+/traced_inputs(\.pkl|/.*)")
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def write_state_dict(state: Mapping[str, Tensor]) -> bytes:
 
 
 def repacked(archive: bytes) -> bytes:
-    """Drop the stack traces from a TorchScript archive; tensors stay aligned.
+    """Drop what was recorded of the tracing from an archive; tensors stay aligned.
 
     Parameters
     ----------
@@ -191,7 +192,7 @@ def repacked(archive: bytes) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
-            if name.endswith(_TRACES):
+            if _LEFT_OUT.fullmatch(name):
                 continue
             info = zipfile.ZipInfo(name, _OLDEST_DATE)
             info.create_system = 3  # the same bytes on every system

@@ -50,7 +50,7 @@ def blobs(shape: tuple[int, int], seed: int = 3) -> np.ndarray:
 
 def untrained(seed: int = 0, **network: Any) -> TrainedModel:
     """A network with random weights whose batch statistics fit its statistics, and noise models."""
-    settings = {"filters": 8, "latent_channels": (4, 4), "stem_stride": 1} | network
+    settings = {"filters": 8, "latent_channels": (4, 4), "stem_stride": 2} | network
     config = create_advanced_denoisplit_config(
         "tiny", CHANNELS, patch_size=64, model_params=settings
     )

@@ -109,4 +109,5 @@ def _made_up(statistics: Statistics) -> Float32[np.ndarray, "y x"]:
     known: Float[np.ndarray, "2 n"] = np.array(
         sorted((float(key), value) for key, value in statistics.input_percentiles.items())
     ).T
-    return np.interp(ranks, *known).reshape(smooth.shape).astype(np.float32)
+    values: np.ndarray = np.interp(ranks, *known).reshape(smooth.shape)
+    return values.astype(np.float32)

@@ -140,7 +140,8 @@ def export_package(
     image = sample_image(source, trained.statistics)
     if "padded" in image.origin:
         logger.warning("Test image: %s.", image.origin)
-    plan = _Plan(trained, recipe, image, n_samples, seed, _chosen_method(trained, method, n_samples))
+    chosen = _chosen_method(trained, method, n_samples)
+    plan = _Plan(trained, recipe, image, n_samples, seed, chosen)
     files, card = plan.files()
     package = zip_bytes(files)
     write_whole(out, package)

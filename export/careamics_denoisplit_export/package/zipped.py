@@ -5,7 +5,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from careamics_denoisplit.errors import PackageError
 
@@ -46,7 +46,7 @@ def zip_bytes(files: Mapping[str, bytes]) -> bytes:
     return target.getvalue()
 
 
-def read_zip(source: Path | bytes, name: str = "") -> dict[str, bytes]:
+def read_zip(source: Path | bytes, name: str = "", *, folders: bool = False) -> dict[str, bytes]:
     """Read all members of a package into memory; nothing is unpacked to disk.
 
     Parameters
@@ -55,6 +55,8 @@ def read_zip(source: Path | bytes, name: str = "") -> dict[str, bytes]:
         The zip.
     name : str
         How messages call it; by default its path.
+    folders : bool
+        Whether members may lie in folders; none is ever made.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def read_zip(source: Path | bytes, name: str = "") -> dict[str, bytes]:
     try:
         with file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
-            _require_sane(members, name)
+            _require_sane(members, name, folders)
             return {info.filename: _read(archive, info, name) for info in members}
     except _DAMAGED as error:
         raise PackageError(f"{name} is no zip, or damaged: {error}. Get it again.") from error
@@ -92,12 +94,12 @@ _DAMAGED = (
 )
 
 
-def _require_sane(members: list[zipfile.ZipInfo], name: str) -> None:
+def _require_sane(members: list[zipfile.ZipInfo], name: str, folders: bool) -> None:
     if len(members) > MAX_FILES:
         raise PackageError(f"{name} has {len(members)} members; packages have at most {MAX_FILES}.")
     seen: set[str] = set()
     for info in members:
-        _require_plain_name(info, name)
+        _require_plain_name(info, name, folders)
         folded = info.filename.casefold()
         if folded in seen:
             raise PackageError(f"{name} holds {info.filename!r} twice; one would hide the other.")
@@ -115,16 +117,16 @@ def _require_sane(members: list[zipfile.ZipInfo], name: str) -> None:
         raise PackageError(f"{name} unpacks to {total} bytes; at most {MAX_BYTES} are read.")
 
 
-def _require_plain_name(info: zipfile.ZipInfo, name: str) -> None:
+def _require_plain_name(info: zipfile.ZipInfo, name: str, folders: bool) -> None:
     """Refuse folders, absolute and climbing paths, links: packages are flat."""
     # zipfile cuts names at NUL and turns backslashes into slashes on Windows only.
     original = info.orig_filename
-    path = PurePosixPath(original)
+    parts = original.removesuffix("/").split("/") if folders else [original]
     is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
     unsafe = (
         not original.isprintable()
-        or any(letter in original for letter in '/\\:*?"<>|')
-        or path.name in ("", ".", "..")
+        or any(letter in part for part in parts for letter in '/\\:*?"<>|')
+        or any(part in ("", ".", "..") for part in parts)
     )
     if unsafe or is_link:
         what = "a link" if is_link else "not a plain file name"

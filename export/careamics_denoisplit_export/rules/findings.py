@@ -1,0 +1,142 @@
+"""What a check says: one finding for each rule, and a report of all."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from careamics_denoisplit_export.rules.subject import Subject
+
+Status = Literal["passed", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Verdict on one rule.
+
+    Attributes
+    ----------
+    id : int
+        Number of the rule, 1 to 39.
+    title : str
+        What must hold.
+    status : {"passed", "failed", "skipped"}
+        Skipped where something was not run; the message says what.
+    message : str
+        What was found and, where the rule is broken, what to do.
+    """
+
+    id: int
+    title: str
+    status: Status
+    message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Result of a check.
+
+    Attributes
+    ----------
+    package : str
+        Path of the package.
+    sha256 : str
+        Its hash.
+    findings : tuple of Finding
+        One for each rule, by number.
+    consumers : tuple of dict
+        Runs in the environments of other tools.
+    """
+
+    package: str
+    sha256: str
+    findings: tuple[Finding, ...]
+    consumers: tuple[dict[str, Any], ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether no rule and no consumer failed."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        """Findings of broken rules."""
+        return tuple(finding for finding in self.findings if finding.status == "failed")
+
+    @property
+    def skipped(self) -> int:
+        """Number of rules of which a part was not run."""
+        return sum(finding.status == "skipped" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON types."""
+        return {
+            "package": self.package,
+            "sha256": self.sha256,
+            "passed": self.passed,
+            "skipped": self.skipped,
+            "rules": [vars(finding) for finding in self.findings],
+            "consumers": list(self.consumers),
+        }
+
+
+class BrokenError(Exception):
+    """A rule is broken; the message says what was found and what to do."""
+
+
+class NotRunError(Exception):
+    """A rule holds as far as it was checked; the message says what was not run."""
+
+
+Test = Callable[["Subject"], str]
+"""Returns what it found; raises `BrokenError` or `NotRunError`."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: number, what must hold, and the function that tests it."""
+
+    id: int
+    title: str
+    test: Test
+
+    def judge(self, subject: "Subject") -> Finding:
+        """Apply the rule to a package."""
+        try:
+            return Finding(self.id, self.title, "passed", self.test(subject))
+        except BrokenError as broken:
+            return Finding(self.id, self.title, "failed", str(broken))
+        except NotRunError as reason:
+            return Finding(self.id, self.title, "skipped", str(reason))
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            # A stranger's yaml may lack anything or hold other types.
+            what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+            text = f"rdf.yaml has not the form that this rule reads: {what}. Export again."
+            return Finding(self.id, self.title, "failed", text)
+
+
+RULES: dict[int, Rule] = {}
+
+
+def rule(number: int, title: str) -> Callable[[Test], Test]:
+    """Register a function as the test of a rule.
+
+    Parameters
+    ----------
+    number : int
+        Number of the rule.
+    title : str
+        What must hold.
+    """
+
+    def register(test: Test) -> Test:
+        RULES[number] = Rule(number, title, test)
+        return test
+
+    return register
+
+
+def require(holds: bool, message: str) -> None:
+    """Break the rule with this message where something does not hold."""
+    if not holds:
+        raise BrokenError(message)

@@ -1,0 +1,182 @@
+"""Run a package's weights: a script for a process of its own, without network access.
+
+Standard input holds a job written by `torch.save`, standard output the findings as JSON.
+"""
+
+import hashlib
+import io
+import json
+import os
+import sys
+import types
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MEMORY = 48 * 2**30
+FILE_SIZE = 2**30
+RELATIVE_TOLERANCE = 1e-4
+
+
+def confine() -> None:
+    """Limit memory and file sizes where the system can, and refuse every connection."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        for kind, limit in (
+            (resource.RLIMIT_AS, MEMORY),
+            (resource.RLIMIT_FSIZE, FILE_SIZE),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            hard = resource.getrlimit(kind)[1]
+            lowest = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            resource.setrlimit(kind, (lowest, hard))
+
+    def refuse(event: str, _arguments: tuple[Any, ...]) -> None:
+        if event in ("socket.connect", "socket.getaddrinfo", "socket.bind"):
+            # Libraries treat it as a server that does not answer.
+            raise TimeoutError("checks make no network access")
+
+    sys.addaudithook(refuse)
+
+
+def run_torch(job: dict[str, Any]) -> dict[str, Any]:
+    """Run the TorchScript and, where its source is given, the eager network beside it.
+
+    Parameters
+    ----------
+    job : dict
+        `script`, `state` (bytes as uint8 tensors), `raw`, `expected`, `sizes`, and for a network
+        that may be run also `source`, `callable` and `kwargs`.
+    """
+    raw, expected = job["raw"], job["expected"]
+    script = torch.jit.load(_file(job["script"]), map_location="cpu")
+    findings: dict[str, Any] = {"training": script.training}
+    with torch.no_grad():
+        output = script(raw)
+        findings["returned"] = type(output).__name__
+        if not isinstance(output, Tensor):
+            return {**findings, "error": f"The TorchScript returns a {type(output).__name__}."}
+        findings["hash"] = digest(output)
+        findings["torchscript_excess"] = excess(output, expected)
+        state, problem = _state(job)
+        network = None
+        if not problem and "source" in job:
+            network, problem = _network(job, state)
+        findings |= {"state_problem": problem, "compared": network is not None}
+        findings["statistics"] = {
+            name: state[name].flatten().tolist()
+            for name in ("input_mean", "input_std", "target_means", "target_stds")
+            if name in state
+        }
+        if network is not None:
+            findings["state_dict_excess"] = excess(network(raw), expected)
+        findings["sizes"] = {
+            f"{height}x{width}": _at_size(script, network, resized(raw, height, width))
+            for height, width in job["sizes"]
+        }
+    return findings
+
+
+def run_again(job: dict[str, Any]) -> dict[str, Any]:
+    """Run the TorchScript once more, and bioimageio.core's own test of each weight format.
+
+    Parameters
+    ----------
+    job : dict
+        `script`, `raw`, the `path` of the package and the `formats` to test.
+    """
+    script = torch.jit.load(_file(job["script"]), map_location="cpu")
+    with torch.no_grad():
+        findings: dict[str, Any] = {"hash_again": digest(script(job["raw"]))}
+    from bioimageio.core import test_model
+
+    findings["bioimageio"] = {
+        name: test_model(job["path"], weight_format=name).status for name in job["formats"]
+    }
+    return findings
+
+
+def digest(output: Tensor) -> str:
+    """Hash of the bits of a tensor."""
+    return hashlib.sha256(output.contiguous().numpy().tobytes()).hexdigest()
+
+
+def excess(output: Tensor, expected: Tensor) -> float:
+    """Largest |a - e| - 1e-4 |e|; infinite where the shapes differ or a number is NaN."""
+    if output.shape != expected.shape:
+        return 1e30
+    beyond = (output - expected).abs() - RELATIVE_TOLERANCE * expected.abs()
+    return float(beyond.max()) if bool(torch.isfinite(beyond).all()) else 1e30
+
+
+def resized(raw: Tensor, height: int, width: int) -> Tensor:
+    """Cut or reflect an image (1, 1, Y, X) to another size."""
+    rows, columns = raw.shape[-2:]
+    missing = (0, max(0, width - columns), 0, max(0, height - rows))
+    padded = torch.nn.functional.pad(raw, missing, mode="reflect")
+    return padded[..., :height, :width].contiguous()
+
+
+def _at_size(script: Any, network: Any, image: Tensor) -> float | str:
+    """Return how far the trace is from the network, in units of its range, or what failed."""
+    try:
+        output = script(image)
+    except RuntimeError as error:
+        return str(error).strip().splitlines()[-1]
+    if output.shape[-2:] != image.shape[-2:]:
+        return f"the result has {tuple(output.shape[-2:])} pixels"
+    if network is None:
+        return 0.0
+    eager = network(image)
+    span = float(eager.abs().max())
+    difference = float((output - eager).abs().max())
+    return difference / max(span, 1e-12)
+
+
+def _state(job: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
+    if "state" not in job:
+        return {}, ""
+    try:
+        state = torch.load(_file(job["state"]), map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's file makes torch raise
+        return {}, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        return {}, "it is no plain dict of tensors"
+    return state, ""
+
+
+def _network(job: dict[str, Any], state: dict[str, Tensor]) -> tuple[Any, str]:
+    module = types.ModuleType("denoisplit_architecture")
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(job["source"], "architecture.py", "exec"), module.__dict__)  # noqa: S102 - trusted
+        network = getattr(module, job["callable"])(**json.loads(job["kwargs"]))
+        network.load_state_dict(state)
+    except Exception as error:  # noqa: BLE001 - whatever the package's own code raises
+        return None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return network.eval(), ""
+
+
+def _file(data: Tensor) -> io.BytesIO:
+    return io.BytesIO(data.numpy().tobytes())
+
+
+def main() -> None:
+    """Run one job from standard input."""
+    # What libraries print must not mix with the findings.
+    results = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    job = torch.load(io.BytesIO(sys.stdin.buffer.read()), weights_only=True)
+    confine()
+    torch.set_num_threads(job["threads"])
+    findings = run_torch(job) if job["kind"] == "torch" else run_again(job)
+    json.dump(findings, results)
+    results.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Decide what of a package may be run, and run it in processes of its own."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from careamics_denoisplit_export.architecture import architecture_source
+from careamics_denoisplit_export.package import zip_bytes
+from careamics_denoisplit_export.rules import probe
+from careamics_denoisplit_export.rules.findings import BrokenError
+from careamics_denoisplit_export.rules.subject import Subject
+from careamics_denoisplit_export.rules.weights import SIZES
+
+TIME_LIMIT = 3600.0
+"""Seconds after which a process is stopped."""
+
+_UNKNOWN_ARCHITECTURE = (
+    "The architecture is not the file that this version writes, so it was not run; pass `--trust` "
+    "to run it, if you trust its author"
+)
+
+
+def reason_not_to_run(subject: Subject, trust: bool) -> str:
+    """Say why the weights of a package must not be loaded; empty where they may.
+
+    Parameters
+    ----------
+    subject : Subject
+        The package.
+    trust : bool
+        Whether the user answers for it.
+    """
+    outside = [source for source in subject.sources() if source not in subject.files]
+    if outside:
+        return "rdf.yaml names files outside the zip (rule 6)"
+    try:
+        refused = subject.script.refused
+        subject.array(subject.input)
+        subject.array(subject.output)
+    except (BrokenError, KeyError, IndexError, TypeError, AttributeError) as error:
+        return f"test tensors or TorchScript cannot be read ({error})"
+    if refused and not trust:
+        return (
+            f"the TorchScript holds what was never tested ({', '.join(refused[:3])}, rule 25); "
+            "loading it could execute it: look at it, then pass `--trust`"
+        )
+    return ""
+
+
+def run_weights(subject: Subject, trust: bool) -> dict[str, Any]:
+    """Run both weight formats and bioimageio.core's test in two processes.
+
+    Parameters
+    ----------
+    subject : Subject
+        A package for which `reason_not_to_run` is empty.
+    trust : bool
+        Whether an unknown `architecture.py` may be run, too.
+
+    Returns
+    -------
+    dict
+        Findings of `probe`; `error` where a process failed.
+    """
+    entry = subject.weights.get("pytorch_state_dict")
+    known = entry is not None and _is_ours(subject, entry)
+    may_run_source = entry is not None and (known or trust)
+    job: dict[str, Any] = {
+        "script": _bytes(subject.file(subject.weights["torchscript"]["source"])),
+        "raw": _tensor(subject.array(subject.input)),
+        "threads": torch.get_num_threads(),
+    }
+    first = {
+        **job,
+        "kind": "torch",
+        "expected": _tensor(subject.array(subject.output)),
+        "sizes": [list(size) for size in SIZES],
+    }
+    formats = ["torchscript"]
+    if entry is not None:
+        first["state"] = _bytes(subject.file(entry["source"]))
+    if entry is not None and may_run_source:
+        architecture = entry["architecture"]
+        formats.append("pytorch_state_dict")
+        first |= {
+            "source": subject.file(architecture["source"]).decode(),
+            "callable": architecture["callable"],
+            "kwargs": json.dumps(architecture["kwargs"]),
+        }
+    findings = _run(first)
+    findings["why_not_compared"] = "" if may_run_source else f"{_UNKNOWN_ARCHITECTURE}."
+    if "error" in findings:
+        return findings
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        # The bytes that were checked, not the file, which may have changed since.
+        path = Path(folder) / "package.zip"
+        path.write_bytes(zip_bytes(subject.files))
+        return findings | _run({**job, "kind": "again", "path": str(path), "formats": formats})
+
+
+def _is_ours(subject: Subject, entry: Mapping[str, Any]) -> bool:
+    source = subject.files.get(entry["architecture"]["source"])
+    return source == architecture_source().encode()
+
+
+def _run(job: dict[str, Any]) -> dict[str, Any]:
+    content = io.BytesIO()
+    torch.save(job, content)
+    # Devices of this machine play no part, and -P keeps our folder from shadowing modules.
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    try:
+        process = subprocess.run(  # noqa: S603 - our own script
+            [sys.executable, "-P", str(Path(probe.__file__))],
+            input=content.getvalue(),
+            capture_output=True,
+            check=False,
+            env=environment,
+            timeout=TIME_LIMIT,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"Running the weights took more than {TIME_LIMIT:.0f} s."}
+    if process.returncode != 0:
+        lines = process.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        return {"error": f"Running the weights failed: {lines[-1][:400]}"}
+    findings: dict[str, Any] = json.loads(process.stdout)
+    return findings
+
+
+def _bytes(data: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
