@@ -13,7 +13,7 @@ MixingRule = Literal["mean", "sum"]
 
 def mix(
     channels: Shaped[np.ndarray, "*lead c y x"],
-    rule: MixingRule = "mean",
+    rule: str = "mean",
     weights: Float[np.ndarray, " c"] | None = None,
 ) -> Float[np.ndarray, "*lead y x"]:
     """Superimpose channels in float32, whatever their type, so that nothing wraps around.

@@ -20,7 +20,7 @@ from careamics_denoisplit.data.patches import (
 )
 from careamics_denoisplit.data.planes import Plane
 from careamics_denoisplit.data.resolve import resolved_configuration, with_given_values
-from careamics_denoisplit.data.sources import Opened, open_channels
+from careamics_denoisplit.data.sources import Opened, axes_like, open_channels
 from careamics_denoisplit.data.splits import refuse_leak, split_by_frame, split_by_rows
 from careamics_denoisplit.data.statistics import Statistics, compute_statistics
 from careamics_denoisplit.errors import ConfigurationError, DataError
@@ -155,15 +155,19 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
             **options,
         )
 
-    def _open(self, target: Any, mixture: Any, what: str) -> Opened:
+    def _open(self, target: Any, mixture: Any, what: str, like: Opened | None = None) -> Opened:
         data = self.config.data_config
         given = None if data.axes == "auto" else data.axes
+        axes, mixture_axes = data.target_axes or given, given
+        if like is not None:
+            axes = axes or axes_like(target, like.targets)
+            mixture_axes = mixture_axes or axes_like(mixture, like.mixtures)
         return open_channels(
             target,
             mixture,
             self.config.channel_names,
-            axes=data.target_axes or given,
-            mixture_axes=given,
+            axes=axes,
+            mixture_axes=mixture_axes,
             chosen=data.channels,
             in_memory=data.in_memory,
             what=what,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import psutil
 
 from careamics_denoisplit.config import channel_identifier
@@ -109,6 +110,34 @@ def open_channels(
         targets=tuple(targets),
         mixtures=tuple(mixed),
     )
+
+
+def axes_like(source: Any, images: Sequence[Image]) -> str | None:
+    """Find axes for unnamed arrays: those of other images, if the number of axes is the same.
+
+    Parameters
+    ----------
+    source : mapping, array, path or list
+        Data that are to be opened.
+    images : sequence of Image
+        Data of the same kind that were opened before.
+
+    Returns
+    -------
+    str or None
+        Axes, or None where the source says itself what its axes are.
+    """
+    known = {image.axes for image in images}
+    entries = list(source.values()) if isinstance(source, Mapping) else [source]
+    flat = [
+        item
+        for entry in entries
+        for item in (entry if isinstance(entry, list | tuple) else [entry])
+    ]
+    if len(known) != 1 or not all(isinstance(item, np.ndarray) for item in flat):
+        return None
+    (axes,) = known
+    return axes if all(item.ndim == len(axes) for item in flat) else None
 
 
 _Indexed = list[tuple[Image, int]]

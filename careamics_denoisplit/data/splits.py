@@ -119,7 +119,7 @@ def _bounds(plane: Plane, fraction: float, gap: int) -> tuple[int, int, int, int
     """First row, end of training, start of validation, end."""
     first = plane.rows[0] if plane.rows else 0
     height = plane.shape[0]
-    held = max(gap, round(height * fraction))
+    held = max(gap, min(round(height * fraction), height - 2 * gap))
     upper = height - held - gap
     if upper < gap:
         raise DataError(

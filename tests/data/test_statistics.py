@@ -120,8 +120,10 @@ def test_percentiles_are_those_of_the_mixture() -> None:
 
 
 def test_percentiles_of_many_pixels_come_from_evenly_spaced_ones() -> None:
-    ramp = [np.arange(row * 4096, (row + 512) * 4096, dtype=np.float64).reshape(512, 4096)
-            for row in range(0, 2560, 512)]
+    ramp = [
+        np.arange(row * 4096, (row + 512) * 4096, dtype=np.float64).reshape(512, 4096)
+        for row in range(0, 2560, 512)
+    ]
     found = compute_statistics([ramp], ("er",), n_pixels=2560 * 4096).input_percentiles
 
     assert found["50"] == pytest.approx(2560 * 2048, rel=1e-3)
