@@ -78,12 +78,14 @@ class TiffPages:
         path, place = self.places[number]
         with open_tiff(path, walk=False) as tiff:
             tiff.filehandle.seek(place)
-            plane: npt.NDArray[Any] = tifffile.TiffPage(tiff, index=number).asarray()
-        if plane.shape != self.shape[-2:]:
-            raise DataError(
-                f"{self.stamp.path}: page {number} is {plane.shape} px, expected "
-                f"{self.shape[-2:]}. Save pages of different size as separate files."
-            )
+            page = tifffile.TiffPage(tiff, index=number)
+            # Compared before anything is decoded, for the size may be a lie.
+            if page.shape != self.shape[-2:] or page.dtype != self.dtype:
+                raise DataError(
+                    f"{path}: page {number} is {page.shape} {page.dtype}, expected "
+                    f"{self.shape[-2:]} {self.dtype}. Save pages that differ as separate files."
+                )
+            plane: npt.NDArray[Any] = page.asarray()
         return plane
 
 

@@ -105,6 +105,8 @@ def _open_node(path: Path) -> Any:
         if (path / name).is_file():
             FileStamp.of(path / name)
     try:
+        if (path / _METADATA[0]).is_file():
+            _require_node_type(path / _METADATA[0])
         return zarr.open(store=str(path), mode="r", use_consolidated=False)
     except MemoryError:
         raise
@@ -112,10 +114,16 @@ def _open_node(path: Path) -> Any:
         raise _bad_metadata(path, error) from error
 
 
+def _require_node_type(path: Path) -> None:
+    # zarr takes a file without it for a group without attributes.
+    if json.loads(path.read_bytes()).get("node_type") not in {"array", "group"}:
+        raise ValueError("no node_type in it")
+
+
 def _open_array(path: Path) -> Any:
     node = _open_node(path)
     if not isinstance(node, zarr.Array):
-        raise DataError(f"{path} is not a Zarr array. Copy the store again.")
+        raise DataError(f"{path / _METADATA[0]} describes no array. Copy the store again.")
     return node
 
 
