@@ -481,7 +481,7 @@ def test_the_input_channel_is_chosen_by_number(careamist: DenoiSplitCAREamist) -
     alone = careamist.predict(NOISY[0, 1], n_samples=2)
 
     assert np.array_equal(chosen.mean.values, alone.mean.values)
-    with pytest.raises(DataError, match="1 channel"):
+    with pytest.raises(DataError, match="2 channels; 1 expected"):
         careamist.predict(NOISY[0], axes="CYX")
     with pytest.raises(ConfigurationError, match=r"must hold one number, got \[0, 1\]"):
         careamist.predict(NOISY[0], axes="CYX", channels=[0, 1])
