@@ -25,7 +25,7 @@ from careamics_denoisplit.data.check_report import (
 )
 from careamics_denoisplit.data.mixing import MixtureFit
 from careamics_denoisplit.data.planes import Plane
-from careamics_denoisplit.data.sources import Opened, open_channels
+from careamics_denoisplit.data.sources import Opened, axes_like, open_channels
 from careamics_denoisplit.data.splits import refuse_leak
 from careamics_denoisplit.data.statistics import Moments
 from careamics_denoisplit.errors import InputError
@@ -83,8 +83,12 @@ def check_data(
         return check.report()
     check.names = tuple(channel_identifier(name) for name in channel_names)
     training = check.open(target, mixture, "training")
-    held = None if validation is None else check.open(validation, validation_mixture, "validation")
-    references = None if truth is None else check.open(truth, None, "truth")
+    held = (
+        None
+        if validation is None
+        else check.open(validation, validation_mixture, "validation", training)
+    )
+    references = None if truth is None else check.open(truth, None, "truth", training)
     if training is not None:
         check.study_channels(training)
         if held is not None:
@@ -137,15 +141,19 @@ class _Check:
                 self.warnings.append(str(warning.message))
         return result, refused
 
-    def open(self, target: Any, mixture: Any, what: str) -> Opened | None:
+    def open(
+        self, target: Any, mixture: Any, what: str, like: Opened | None = None
+    ) -> Opened | None:
         """Open data and note how they were understood."""
+        known = like.targets if like is not None else ()
+        mixed = like.mixtures if like is not None else ()
         opened, _ = self._attempt(
             lambda: open_channels(
                 target,
                 mixture,
                 self.names,
-                axes=self.axes,
-                mixture_axes=self.axes,
+                axes=self.axes or axes_like(target, known),
+                mixture_axes=self.axes or axes_like(mixture, mixed),
                 what=what,
             )
         )
@@ -156,7 +164,7 @@ class _Check:
         )
         for image, role in zip(opened.images, roles, strict=True):
             self.images.append(_image_finding(image, role))
-            if image.axes_guessed and image.data.ndim > 3:
+            if image.axes_guessed and len(image.axes) > 3:
                 self.warnings.append(
                     f"{image.name}: nothing says what its axes are; they were guessed as "
                     f"{image.axes}. Pass `axes` to be sure."
