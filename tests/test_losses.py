@@ -202,7 +202,7 @@ def test_each_system_has_its_objective(algorithm: str, loss: object) -> None:
 
 
 def test_c1_an_unknown_system_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ConfigurationError, match="'denoysplit'.*denoisplit, altered_musplit"):
+    with pytest.raises(ConfigurationError, match=r"'denoysplit'.*denoisplit, altered_musplit"):
         loss_for("denoysplit")
     assert len(LOSSES) == 5
 
