@@ -11,12 +11,27 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, runtime_checkable
 
 from careamics_denoisplit.cli.options import CommonOptions
 from careamics_denoisplit.files import require_absent, write_json
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """What is needed of standard output."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be written any more."""
+
+    def write(self, text: str, /) -> int:
+        """Append text."""
+
+    def flush(self) -> None:
+        """Hand it on."""
 
 
 @dataclass
@@ -132,7 +147,7 @@ def _write_result(work: Job) -> None:
     work.wrote(Path(target))
 
 
-def _write(stream: TextIO | None, text: str) -> None:
+def _write(stream: Stream | None, text: str) -> None:
     """Write a line; a closed or broken stream is no reason to lose work."""
     if stream is None or stream.closed:
         return
