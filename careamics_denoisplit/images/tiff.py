@@ -46,6 +46,8 @@ class TiffPages:
         Type of the values.
     shape : tuple of int
         Leading axes, then height and width.
+    coding : tuple of int
+        Compression and predictor.
     places : tuple of tuple
         File of each plane and where its directory begins, so that one plane of a long series is
         found without walking through all others.
@@ -54,6 +56,7 @@ class TiffPages:
     stamp: FileStamp
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    coding: tuple[int, int]
     places: tuple[tuple[Path, int], ...]
 
     def read(self, key: Slices) -> npt.NDArray[Any]:
@@ -80,12 +83,15 @@ class TiffPages:
             tiff.filehandle.seek(place)
             page = tifffile.TiffPage(tiff, index=number)
             # Compared before anything is decoded, for the size may be a lie.
-            if page.shape != self.shape[-2:] or page.dtype != self.dtype:
+            found, expected = _form(page), (self.shape[-2:], self.dtype, *self.coding)
+            if found != expected:
                 raise DataError(
-                    f"{path}: page {number} is {page.shape} {page.dtype}, expected "
-                    f"{self.shape[-2:]} {self.dtype}. Save pages that differ as separate files."
+                    f"{path}: page {number} is {found}, the first one {expected} (shape, type, "
+                    "compression, predictor). The file is damaged, or holds several images."
                 )
             plane: npt.NDArray[Any] = page.asarray()
+        if plane.shape != self.shape[-2:]:
+            raise _damaged(path, f"page {number} holds {plane.size} pixels")
         return plane
 
 
@@ -327,8 +333,13 @@ def _block(tiff: tifffile.TiffFile, series: Any, stamp: FileStamp) -> Block:
     page = series.keyframe
     if page.shape == shape[-2:] and len(series.pages) == math.prod(shape[:-2]):
         places = tuple((Path(p.parent.filehandle.path), int(p.offset)) for p in series.pages)
-        return TiffPages(stamp, dtype, shape, places)
+        coding = int(page.compression), int(page.predictor)
+        return TiffPages(stamp, dtype, shape, coding, places)
     return TiffSeries(stamp, dtype, shape)
+
+
+def _form(page: Any) -> tuple[Any, ...]:
+    return tuple(page.shape), page.dtype, int(page.compression), int(page.predictor)
 
 
 def _describe(
