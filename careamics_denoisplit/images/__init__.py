@@ -1,4 +1,9 @@
-"""Images in and out: readers that check what they read, and OME writers."""
+"""Images in and out: readers that check what they read, and OME writers.
+
+A file that was cut is always noticed. A changed byte is noticed where the format has a checksum
+(zlib in TIFF, crc32c in Zarr as written here) or says a thing twice; changed pixels of other TIFF,
+NPY, MRC and CZI files and of Zarr chunks without a checksum cannot be told from measured ones.
+"""
 
 from careamics_denoisplit.images.checks import (
     ChannelReport,

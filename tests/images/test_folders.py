@@ -127,4 +127,4 @@ def test_b5_a_folder_of_many_files_is_listed_quickly(tmp_path: Path) -> None:
     start = time.monotonic()
 
     assert len(list_folder(tmp_path).images) == 10_000
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 10
