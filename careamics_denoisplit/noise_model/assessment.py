@@ -66,15 +66,15 @@ def sigma_curve(model: GaussianMixtureNoiseModel, pairs: Blocks) -> tuple[SigmaP
     """Return the width of the noise in bins of the signal, found and by the model."""
     signal, observation = pairs.pixels()
     fine = variance_curve(signal, observation, curve_edges(signal))
-    seen = fine.count >= CURVE_PAIRS
-    curve = VarianceCurve(*(values[seen] for values in fine))
+    seen = fine.counts >= CURVE_PAIRS
+    curve = VarianceCurve(fine.signal[seen], fine.variance[seen], fine.counts[seen])
     centres = curve.signal.astype(np.float32)
     by_model = _evaluate(lambda s, _: model.std(s), centres, centres)
     return tuple(
         SigmaPoint(
             signal=float(s), empirical_std=float(np.sqrt(v)), model_std=float(m), count=int(n)
         )
-        for s, v, m, n in zip(curve.signal, curve.variance, by_model, curve.count, strict=True)
+        for s, v, m, n in zip(curve.signal, curve.variance, by_model, curve.counts, strict=True)
     )
 
 

@@ -118,7 +118,8 @@ def denoise_by_noise2void(
 def _repeated(images: Planes, steps: int) -> Planes:
     """Repeat images so often that an epoch has the steps: careamics visits each patch once."""
     patches = sum((image.shape[0] // PATCH) * (image.shape[1] // PATCH) for image in images)
-    return images * math.ceil((steps * BATCH + VALIDATION) / patches)
+    times = math.ceil((steps * BATCH + VALIDATION) / patches)
+    return [image for _ in range(times) for image in images]
 
 
 def _part(

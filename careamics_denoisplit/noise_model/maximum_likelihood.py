@@ -39,7 +39,7 @@ class VarianceCurve(NamedTuple):
     """Mean signal of each bin, in gray values."""
     variance: npt.NDArray[np.float64]
     """Mean squared deviation of the observation from the signal, in squared gray values."""
-    count: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
     """Number of pairs."""
 
 
@@ -97,7 +97,7 @@ def fit_weights(
     floor = _float64(min_variance)
     s, x = torch.from_numpy(signal).double(), torch.from_numpy(observation).double()
     curve = variance_curve(signal, observation)
-    scale = float(np.sqrt(np.average(curve.variance, weights=curve.count)))
+    scale = float(np.sqrt(np.average(curve.variance, weights=curve.counts)))
     start = _initial_weights(curve, (low, high), n_gaussians, n_coefficients)
     start[:n_gaussians] /= scale  # means in units of the noise, so that all steps are alike
     weight = torch.from_numpy(start).requires_grad_()
@@ -121,7 +121,7 @@ def fit_weights(
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             return loss
 
-        optimiser.step(negative_log_likelihood)  # type: ignore[arg-type]  # it accepts tensors
+        optimiser.step(negative_log_likelihood)  # type: ignore[no-untyped-call]  # the same
 
     # Most of the way on every n-th pair: the blocks come in random order.
     descend(slice(None, None, max(1, len(s) // PAIRS_FOR_START)), MAX_STEPS)
@@ -150,7 +150,7 @@ def _initial_weights(
     """Start at the least-squares polynomial of the variance, components apart in width."""
     variance = np.log(_variance_polynomial(curve, ends, n_coefficients))
     width = np.linspace(-1, 1, n_gaussians) if n_gaussians > 1 else np.zeros(1)
-    scale = float(np.sqrt(np.average(curve.variance, weights=curve.count)))
+    scale = float(np.sqrt(np.average(curve.variance, weights=curve.counts)))
     weight = np.zeros((3 * n_gaussians, n_coefficients))
     # Slightly apart in position too: a skewed noise could not leave a symmetric start.
     weight[:n_gaussians, 0] = 0.1 * scale * width
@@ -164,9 +164,9 @@ def _variance_polynomial(
 ) -> npt.NDArray[np.float64]:
     position = (curve.signal - ends[0]) / (ends[1] - ends[0])
     powers = position[:, None] ** np.arange(n_coefficients)
-    mean = float(np.average(curve.variance, weights=curve.count))
+    mean = float(np.average(curve.variance, weights=curve.counts))
     # A variance is known to about its own size over the root of the count.
-    trust = np.sqrt(curve.count) / np.maximum(curve.variance, 0.01 * mean)
+    trust = np.sqrt(curve.counts) / np.maximum(curve.variance, 0.01 * mean)
     coefficients, _ = nnls(powers * trust[:, None], curve.variance * trust)
     found: npt.NDArray[np.float64] = np.maximum(coefficients, SMALLEST_PART * mean)
     return found

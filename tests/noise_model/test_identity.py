@@ -112,7 +112,9 @@ def test_a_mapping_with_other_names_is_refused() -> None:
 def test_d4_swapped_models_are_refused_by_their_names() -> None:
     models = [constant_model(1.0, "F-actin"), constant_model(1.0, "er")]
 
-    with pytest.raises(NoiseModelError, match="'er' was fitted on 'F-actin'.*'F-actin' was fitted"):
+    with pytest.raises(
+        NoiseModelError, match=r"'er' was fitted on 'F-actin'.*'F-actin' was fitted"
+    ):
         load_noise_models(models, NAMES)
 
 
@@ -195,7 +197,7 @@ def test_failed_models_are_refused_by_name() -> None:
     models = [constant_model(1.0, verdict="warn"), constant_model(1.0, verdict="fail")]
 
     require_usable(models[:1], NAMES[:1])
-    with pytest.raises(NoiseModelError, match="F-actin failed its quality check.*--force"):
+    with pytest.raises(NoiseModelError, match=r"F-actin failed its quality check.*--force"):
         require_usable(models, NAMES)
 
 
