@@ -72,7 +72,8 @@ def mixing_weights(
         Positive weights whose sum is C, float32.
     """
     raw = 1.0 + rng.uniform(-jitter, jitter, size=count)
-    return (raw * (count / raw.sum())).astype(np.float32)
+    weights: Float[np.ndarray, " {count}"] = (raw * (count / raw.sum())).astype(np.float32)
+    return weights
 
 
 class MixtureFit(NamedTuple):

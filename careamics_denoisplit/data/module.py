@@ -69,7 +69,9 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
         self._require_agreement(train_data, val_data_target, val_data)
         training = self._open(train_data_target, train_data, "training")
         validation = (
-            None if val_data_target is None else self._open(val_data_target, val_data, "validation", training)
+            None
+            if val_data_target is None
+            else self._open(val_data_target, val_data, "validation", training)
         )
         if statistics is None:
             for image in (*training.images, *(validation.images if validation else ())):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -237,8 +237,9 @@ def compute_statistics(
             if plane is not None:
                 _require_finite(plane, f"channel {name!r}", index)
                 moment.add(plane)
-        if mixing != "measured" and len({np.shape(plane) for plane in planes}) == 1:
-            sample.add(mix(np.stack(planes), mixing))
+        if mixing != "measured" and all(plane is not None for plane in planes):
+            height, width = (min(plane.shape[axis] for plane in planes) for axis in (0, 1))
+            sample.add(mix(np.stack([plane[:height, :width] for plane in planes]), mixing))
     for name, moment in zip(names, moments, strict=True):
         _require_variation(moment, f"channel {name!r}")
     if mixing == "measured":
@@ -264,7 +265,7 @@ def compute_statistics(
     )
 
 
-def _real(image: Values) -> Values:
+def _real(image: Any) -> Any:
     """Turn whole numbers of numpy into float32, as torch does by itself."""
     if isinstance(image, torch.Tensor) or np.issubdtype(image.dtype, np.floating):
         return image

@@ -205,7 +205,7 @@ def test_a3_saturation_is_warned_about() -> None:
     [
         (TRAIN[:, 0], {}, "2 expected"),
         (TRAIN[:, :, :, :, None], {}, "shape|axes"),
-        (TRAIN, {"axes": "SYX"}, r"SYX"),
+        (TRAIN, {"axes": "SYX"}, "3 letters do not fit 4 axes"),
         (TRAIN, {"axes": "CSYX"}, "3 channels; 2 expected"),
         (np.zeros((0, 2, 64, 64)), {}, "shape|no pixels|empty"),
         ({"er": TRAIN[:, 0]}, {}, r"missing \['actin'\]"),
@@ -226,11 +226,13 @@ def test_a5_data_that_contradict_the_configuration_are_refused(
 
 def test_a5_a_number_of_a_channel_that_is_not_there_is_refused() -> None:
     with pytest.raises(DataError, match=r"has 2 channels.*selects \[0, 2\]"):
-        DenoiSplitDataModule(config(data_params={"channels": [0, 2]}), TRAIN, val_data_target=HELD)
+        DenoiSplitDataModule(
+            config(axes="SCYX", data_params={"channels": [0, 2]}), TRAIN, val_data_target=HELD
+        )
 
 
 def test_channels_can_be_chosen_by_number() -> None:
-    given = config(data_params={"channels": [1, 0]})
+    given = config(axes="SCYX", data_params={"channels": [1, 0]})
     data = DenoiSplitDataModule(given, TRAIN, val_data_target=HELD)
     plain = DenoiSplitDataModule(config(), TRAIN, val_data_target=HELD)
 
