@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from careamics_denoisplit.config import DenoiSplitConfiguration, configuration_from_dict
 from careamics_denoisplit.data import Batch, Statistics
 from careamics_denoisplit.errors import ConfigurationError, NonFiniteError
-from careamics_denoisplit.lightning_module.monitoring import EpochMeans, named_terms
+from careamics_denoisplit.lightning_module.monitoring import EpochMeans, Row, named_terms
 from careamics_denoisplit.lightning_module.seeds import (
     TRAINING,
     VALIDATION,
@@ -140,7 +140,7 @@ class DenoiSplitModule(lightning.LightningModule):
         require_finite(terms, self.global_step, self.channel_names)
         values = torch.stack([terms.reconstruction, terms.divergence]).tolist()
         self.val_means.add(
-            dict(zip(("val_loss", "val_kl"), values, strict=True)), weight=len(batch.target)
+            dict(zip(("val_loss", "val_kl"), values, strict=True)), weight=float(len(batch.target))
         )
         for metric in self._metrics():
             metric.update(output.prediction, batch.target)
@@ -184,9 +184,9 @@ class DenoiSplitModule(lightning.LightningModule):
         }
         return self.val_means.means() | psnr
 
-    def epoch_row(self) -> dict[str, float]:
+    def epoch_row(self) -> Row:
         """Return one row of the metrics: all terms of the epoch, averaged over its steps."""
-        row = self.train_means.means()
+        row: Row = dict(self.train_means.means())
         levels = [value for name, value in row.items() if name.startswith("kl_level_")]
         threshold = max(self.algorithm.free_bits, 1.0)
         row["collapsed_levels"] = sum(nats < threshold for nats in levels)
@@ -221,13 +221,17 @@ class DenoiSplitModule(lightning.LightningModule):
             Naming the parameter and the step. Steps that fp16 scaling skips are counted.
         """
         limit = GRADIENT_NORM if gradient_clip_val is None else float(gradient_clip_val)
-        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), limit))
-        if math.isfinite(norm):
-            self.train_means.add({"gradient_norm": norm})
+        parameters = list(self.network.parameters())
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        size = float(norm)
+        if math.isfinite(size):
+            nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+            self.train_means.add({"gradient_norm": size})
         elif getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             self.skipped_steps += 1
         else:
-            raise NonFiniteError(self._describe_gradient(norm))
+            raise NonFiniteError(self._describe_gradient(size))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then check that all weights and running statistics are still finite.

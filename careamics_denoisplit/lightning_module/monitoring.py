@@ -1,11 +1,15 @@
 """The numbers of a step under the names that the metrics have, and their means over an epoch."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 
 from careamics_denoisplit.losses import LossTerms
 from careamics_denoisplit.network import LadderOutput
+
+Row: TypeAlias = dict[str, float | int]
+"""One row of the metrics: values by column."""
 
 
 class EpochMeans:

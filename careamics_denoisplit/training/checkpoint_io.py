@@ -2,6 +2,7 @@
 
 import io
 import pickle  # only for the name of the error that torch raises
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,10 @@ def read_checkpoint(path: Path, map_location: Any = "cpu", *, lazy: bool = False
             f"There is no checkpoint {path}. Give a run folder that training has written."
         )
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True, mmap=lazy)
+        with warnings.catch_warnings():
+            # What torch warns of ends in one of the errors below.
+            warnings.simplefilter("ignore")
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True, mmap=lazy)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds Python objects, and only weights are read because objects can run "
@@ -104,7 +108,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu", *, lazy: bool = False
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path} cannot be read, it is cut or damaged: {str(error).splitlines()[0]}. Use the "
+            f"{path} cannot be read, it is cut or damaged: {_first_line(error)}. Use the "
             "other checkpoint in the same folder, or a copy."
         ) from error
     if not isinstance(checkpoint, dict):
@@ -113,3 +117,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu", *, lazy: bool = False
             "is the right file."
         )
     return checkpoint
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -10,7 +10,7 @@ import lightning
 from lightning.pytorch.callbacks import Checkpoint
 
 from careamics_denoisplit.errors import ConfigurationError
-from careamics_denoisplit.lightning_module import DenoiSplitModule
+from careamics_denoisplit.lightning_module import DenoiSplitModule, Row
 from careamics_denoisplit.training.loggers import AppendingCSVLogger
 from careamics_denoisplit.training.position import Position, read_position, store_position
 from careamics_denoisplit.training.signals import StopSignals
@@ -58,13 +58,13 @@ class RunCheckpoint(Checkpoint):
         monitor: str = "val_loss",
         mode: Literal["min", "max"] = "min",
         every_n_steps: int | None = None,
-        minutes: float = MINUTES_BETWEEN_CHECKPOINTS,
-        max_hours: float | None = None,
+        minutes: float | int = MINUTES_BETWEEN_CHECKPOINTS,
+        max_hours: float | int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.best_model_path = str(folder / "best.ckpt")
         self.last_model_path = str(folder / "last.ckpt")
-        self.best_model_score: float | None = None
+        self.best_model_score: float | int | None = None
         self.monitor = monitor
         self.mode = mode
         self.ended: Literal["", "early stopping", "time limit", "request"] = ""
@@ -164,7 +164,7 @@ class RunCheckpoint(Checkpoint):
         """Continue from the position: its validation may be the first thing that is due."""
         self._position = read_position(checkpoint)
 
-    def _row(self, trainer: lightning.Trainer, module: DenoiSplitModule) -> dict[str, float]:
+    def _row(self, trainer: lightning.Trainer, module: DenoiSplitModule) -> Row:
         return {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
@@ -172,7 +172,7 @@ class RunCheckpoint(Checkpoint):
             "learning_rate": module.learning_rate,
         } | module.epoch_row()
 
-    def _log(self, trainer: lightning.Trainer, row: dict[str, float]) -> None:
+    def _log(self, trainer: lightning.Trainer, row: Row) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, AppendingCSVLogger):
                 logger.add_row(row)
@@ -180,7 +180,7 @@ class RunCheckpoint(Checkpoint):
                 logger.log_metrics(row, step=trainer.global_step)
                 logger.save()
 
-    def _score(self, row: dict[str, float]) -> float:
+    def _score(self, row: Row) -> float | int:
         if self.monitor not in row:
             raise ConfigurationError(
                 f"`checkpoint_params.monitor` is {self.monitor!r}, which is not logged. Choose "
@@ -188,7 +188,7 @@ class RunCheckpoint(Checkpoint):
             )
         return row[self.monitor]
 
-    def _is_better(self, score: float) -> bool:
+    def _is_better(self, score: float | int) -> bool:
         if not math.isfinite(score):
             return False
         if self.best_model_score is None:

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from careamics_denoisplit.config import DenoiSplitConfiguration
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.files import write_whole
+from careamics_denoisplit.lightning_module import Row
 
 _FIRST_COLUMNS = ("epoch", "step", "seconds", "train_loss", "val_loss")
 
@@ -52,7 +53,7 @@ class AppendingCSVLogger(Logger):
         """Folder of the table."""
         return str(self.path.parent)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Keep what other callbacks log; it goes into the row of its epoch."""
         self._extra.update(metrics)
 
@@ -61,12 +62,12 @@ class AppendingCSVLogger(Logger):
     ) -> None:
         """Do nothing: the configuration is stored in the run folder."""
 
-    def add_row(self, row: Mapping[str, float]) -> None:
+    def add_row(self, row: Row) -> None:
         """Write the row of an epoch.
 
         Parameters
         ----------
-        row : mapping of str to float
+        row : dict of str to number
             Values by column; `epoch` is one of them.
 
         Raises

@@ -33,7 +33,7 @@ class RemainingTime(Callback):
     def __init__(
         self,
         say: Callable[[str], None],
-        max_hours: float | None = None,
+        max_hours: float | int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._say = say
@@ -194,7 +194,7 @@ class ProgressBar(ProgressBarCallback):
 
 
 def progress_callbacks(
-    say: Callable[[str], None], *, quiet: bool, max_hours: float | None
+    say: Callable[[str], None], *, quiet: bool, max_hours: float | int | None
 ) -> list[Callback]:
     """Choose what shows the progress: a bar on a terminal and in notebooks, else plain lines."""
     remaining = RemainingTime(say, max_hours)
@@ -220,7 +220,7 @@ def write_line(text: str) -> None:
         tqdm.write(text, file=sys.stderr)
 
 
-def in_words(seconds: float) -> str:
+def in_words(seconds: float | int) -> str:
     """Return a duration as people say it.
 
     Examples

@@ -87,7 +87,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     force: bool = False,
-    max_hours: float | None = None,
+    max_hours: float | int | None = None,
     device: str = "auto",
     quiet: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -283,7 +283,7 @@ def _trainer_parameters(config: DenoiSplitConfiguration) -> dict[str, Any]:
 
 
 def _checkpoint_callback(
-    config: DenoiSplitConfiguration, run: Path, signals: StopSignals, hours: float | None
+    config: DenoiSplitConfiguration, run: Path, signals: StopSignals, hours: float | int | None
 ) -> RunCheckpoint:
     settings = config.training_config.checkpoint_params
     interval = settings.get("train_time_interval")

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
@@ -38,7 +38,7 @@ class StopSignals(Callback):
         self._owner = os.getpid()
         self._former: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StopSignals":
         """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
             self._former = {number: signal.getsignal(number) for number in _EXIT_CODES}

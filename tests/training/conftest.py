@@ -1,15 +1,19 @@
 """Trainings in forked processes, each a fraction of a second."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+
+from careamics_denoisplit.lightning_module import DenoiSplitModule
 
 SERVER = Path(__file__).with_name("scenarios.py")
 REPOSITORY = SERVER.parents[2]
@@ -80,6 +84,33 @@ class TrainingServer:
     def _read(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks gain nothing from threads, and lose much where others compute too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    """Builders of the smallest training: `make_config`, `make_data`, `make_noise_models`."""
+    spec = importlib.util.spec_from_file_location("training_scenarios", SERVER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def module(tiny: ModuleType) -> DenoiSplitModule:
+    """A module that was not trained."""
+    config = tiny.make_config()
+    return DenoiSplitModule(config, tiny.make_data(config).statistics, tiny.make_noise_models())
 
 
 @pytest.fixture(scope="session")
