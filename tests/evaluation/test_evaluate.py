@@ -1,0 +1,326 @@
+"""The JSON of `evaluate`, its references, and what it says about wrong input."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from careamics_denoisplit import metrics
+from careamics_denoisplit.calibration import CalibrationSet
+from careamics_denoisplit.checkpoint import TrainedModel
+from careamics_denoisplit.errors import ConfigurationError, DataError
+from careamics_denoisplit.evaluation import (
+    calibrate,
+    evaluate,
+    evaluating,
+    load_scores,
+    save_scores,
+)
+from careamics_denoisplit.prediction import Estimate, predict_image, whole_image
+
+KEYS = {
+    "version", "command", "seed", "seconds", "samples", "spread", "channels", "mean",
+    "channel_correlation", "images", "trust_rank_correlation",
+}  # fmt: skip
+CHANNEL_KEYS = {
+    "name", "psnr", "psnr_plain", "ms_ssim", "micro_ssim", "rmse", "leakage", "leakage_mixture",
+    "references", "calibration",
+}  # fmt: skip
+CALIBRATION_KEYS = {
+    "calibrated", "factor", "nll_before", "nll_after", "relative_error", "ause", "ence",
+    "coverage_90", "intensity_only", "constant", "bins", "bins_equal_width",
+}  # fmt: skip
+
+
+@pytest.fixture
+def calibrated(trained: TrainedModel, images: Any) -> TrainedModel:
+    """The model with calibrations of 10 and of 8 samples."""
+    fitted = calibrate(
+        trained, truth=images.truth, channels=images.noisy, n_samples=10, method="joint"
+    )
+    return dataclasses.replace(trained, calibrations=fitted)
+
+
+def test_evaluate_returns_the_promised_keys_as_plain_json(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    scores = evaluate(calibrated, images.mixture, images.truth, images.noisy, n_samples=10)
+
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+    assert scores.keys() >= KEYS
+    assert [channel["name"] for channel in scores["channels"]] == ["er", "actin"]
+    for channel in scores["channels"]:
+        assert channel.keys() >= CHANNEL_KEYS
+        assert channel["calibration"].keys() >= CALIBRATION_KEYS
+        for reference in ("intensity_only", "constant"):
+            assert set(channel["calibration"][reference]) == {"nll", "ause", "ence", "coverage_90"}
+        for kind in ("bins", "bins_equal_width"):
+            assert len(channel["calibration"][kind]) == 20
+            assert set(channel["calibration"][kind][0]) == {"rmv", "rmse", "count"}
+    assert scores["mean"].keys() >= {"psnr", "ms_ssim"}
+    assert set(scores["channel_correlation"]) == {"prediction", "truth"}
+    assert len(scores["images"]) == 2
+
+
+def test_scores_are_those_of_the_prediction(calibrated: TrainedModel, images: Any) -> None:
+    scores = evaluate(calibrated, images.mixture, images.truth, n_samples=10, seed=4)
+
+    expected = []
+    for index, mixture in enumerate(images.mixture):
+        mean = predict_image(calibrated, mixture, n_samples=10, seed=4).mean
+        expected.append(metrics.psnr_range_invariant(images.truth["actin"][index], mean[1]))
+    assert scores["channels"][1]["psnr"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert scores["images"][1]["psnr"][1] == pytest.approx(expected[1], abs=1e-6)
+    assert scores["mean"]["psnr"] == pytest.approx(
+        np.mean([channel["psnr"] for channel in scores["channels"]])
+    )
+
+
+def test_references_are_those_of_predictors_that_do_not_split(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    scores = evaluate(calibrated, None, images.truth, images.noisy, n_samples=10)
+
+    references = scores["channels"][0]["references"]
+    truth = np.stack([images.truth[name] for name in ("er", "actin")], axis=1)
+    expected = [metrics.psnr_range_invariant(t[0], t.mean(axis=0)) for t in truth]
+    assert references["noise_free_mixture"] == pytest.approx(np.mean(expected), abs=1e-4)
+    assert references["blurred_own_channel"] > references["blurred_mixture"]
+    assert scores["blur"]["chosen_on"] == "validation"
+
+
+def test_without_noisy_channels_the_upper_bound_is_null(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    scores = evaluate(calibrated, images.mixture, images.truth, n_samples=10)
+
+    assert scores["channels"][0]["references"]["blurred_own_channel"] is None
+
+
+def test_without_a_calibration_the_raw_spread_is_scored_and_called_so(
+    trained: TrainedModel, images: Any
+) -> None:
+    scores = evaluate(trained, images.mixture, images.truth, n_samples=4)
+
+    calibration = scores["channels"][0]["calibration"]
+    assert calibration["calibrated"] is False
+    assert calibration["factor"] is calibration["nll_after"] is None
+    assert calibration["intensity_only"] is None
+    assert calibration["nll_before"] is not None
+    assert scores["blur"]["chosen_on"] == "the images that are scored"
+
+
+def test_a_calibration_of_other_samples_is_not_applied(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    other, own = (evaluate(calibrated, images.mixture, images.truth, n_samples=n) for n in (6, 8))
+
+    assert other["channels"][0]["calibration"]["calibrated"] is False
+    assert own["channels"][0]["calibration"]["calibrated"] is True
+
+
+def test_the_pass_with_posterior_means_has_no_uncertainty(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    scores = evaluate(calibrated, images.mixture, images.truth, spread="none")
+
+    calibration = scores["channels"][0]["calibration"]
+    assert scores["samples"] == 0
+    assert calibration["calibrated"] is False
+    assert calibration["bins"] == []
+    assert calibration["nll_before"] is None
+
+
+def test_calibration_improves_the_likelihood_and_fits_its_own_images(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    for method in ("scalar", "joint"):
+        scores = evaluate(calibrated, None, images.truth, images.noisy, n_samples=10, method=method)
+        for channel in scores["channels"]:
+            calibration = channel["calibration"]
+            assert calibration["method"] == method
+            assert calibration["nll_after"] < calibration["nll_before"]
+            assert 0.8 < calibration["coverage_90"] < 1.0
+
+
+def test_calibrate_serves_packages_too_and_keeps_other_estimators(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    again = calibrate(calibrated, truth=images.truth, channels=images.noisy, n_samples=5)
+
+    assert set(calibrated.calibrations.estimators) == {"samples-8", "samples-10"}
+    assert set(again.estimators) == {"samples-5", "samples-8", "samples-10"}
+    assert again.method == "scalar"
+    assert again.estimators["samples-5"].joint is None
+    assert calibrated.calibrations.method == "joint"
+
+
+def test_the_package_calibration_is_that_of_its_own_8_samples(
+    trained: TrainedModel, images: Any
+) -> None:
+    short = calibrate(trained, truth=images.truth, channels=images.noisy, n_samples=8)
+    long = calibrate(trained, truth=images.truth, channels=images.noisy, n_samples=12)
+
+    assert long.factors("samples-8") == pytest.approx(short.factors("samples-8"), rel=1e-6)
+    assert long.factors("samples-12") != long.factors("samples-8")
+
+
+def test_calibration_is_the_same_for_the_same_seed(trained: TrainedModel, images: Any) -> None:
+    first, second = (
+        calibrate(trained, truth=images.truth, channels=images.noisy, n_samples=4, method="joint")
+        for _ in range(2)
+    )
+
+    assert first == second
+
+
+def test_a_truth_of_another_gain_and_offset_is_aligned_and_recorded(
+    trained: TrainedModel, images: Any
+) -> None:
+    other = {name: 0.25 * truth + 7.0 for name, truth in images.truth.items()}
+
+    own = calibrate(trained, truth=images.truth, channels=images.noisy, n_samples=4)
+    aligned = calibrate(trained, truth=other, channels=images.noisy, n_samples=4)
+
+    assert all(a.fitted == "none" for a in own.alignment)
+    assert aligned.alignment[0].fitted == "noisy channel on truth"
+    assert aligned.alignment[0].scale == pytest.approx(4.0, rel=0.05)
+    assert aligned.factors("samples-4") == pytest.approx(own.factors("samples-4"), rel=0.05)
+    scored = evaluate(
+        dataclasses.replace(trained, calibrations=aligned), None, other, images.noisy, n_samples=4
+    )
+    assert "noisy channel on truth" in scored["channels"][0]["alignment"][0]
+
+
+def test_evaluation_without_channels_uses_the_alignment_of_the_calibration(
+    trained: TrainedModel, images: Any
+) -> None:
+    other = {name: 0.25 * truth + 7.0 for name, truth in images.truth.items()}
+    fitted = calibrate(trained, truth=other, channels=images.noisy, n_samples=4)
+    model = dataclasses.replace(trained, calibrations=fitted)
+
+    aligned = evaluate(model, images.mixture, other, n_samples=4)
+    unaligned = evaluate(model, images.mixture, other, n_samples=4, align=False)
+
+    assert aligned["channels"][0]["rmse"] < 0.7 * unaligned["channels"][0]["rmse"]
+    assert unaligned["channels"][0]["alignment"] == ["truth taken as it is"] * 2
+
+
+def test_calibration_without_truth_says_what_is_missing(trained: TrainedModel, images: Any) -> None:
+    with pytest.raises(DataError, match=r"No truth was given.*high-SNR"):
+        calibrate(trained, truth=None, channels=images.noisy)
+
+
+def test_evaluation_without_any_input_says_what_is_missing(
+    trained: TrainedModel, images: Any
+) -> None:
+    with pytest.raises(DataError, match="give the mixture or the noisy channels"):
+        evaluate(trained, None, images.truth)
+
+
+def test_channels_cannot_replace_a_measured_mixture(trained: TrainedModel, images: Any) -> None:
+    measured = trained.statistics.model_copy(update={"mixing": "measured"})
+    model = dataclasses.replace(trained, statistics=measured)
+
+    with pytest.raises(DataError, match="trained on measured mixtures"):
+        evaluate(model, None, images.truth, images.noisy)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_a_calibration_of_three_samples_is_refused_before_work(
+    trained: TrainedModel, samples: int
+) -> None:
+    with pytest.raises(ConfigurationError, match="at least 4 posterior samples"):
+        calibrate(trained, truth={"er": Path("absent.tif")}, n_samples=samples)
+
+
+def test_an_unknown_method_is_refused(trained: TrainedModel, images: Any) -> None:
+    for verb in (calibrate, evaluate):
+        with pytest.raises(ConfigurationError, match='"scalar" or "joint", got \'isotonic\''):
+            verb(trained, truth=images.truth, channels=images.noisy, method="isotonic")
+
+
+def test_images_of_unequal_number_or_size_are_refused(trained: TrainedModel, images: Any) -> None:
+    with pytest.raises(DataError, match="mixture has 1 images, the truth of er 2"):
+        evaluate(trained, images.mixture[:1], images.truth)
+    with pytest.raises(DataError, match=r"\(72, 60\) pixels .* the truth of er \(72, 64\)"):
+        evaluate(trained, images.mixture[:, :, :60], images.truth)
+
+
+def test_a1_a_nan_pixel_is_refused_before_any_prediction(
+    trained: TrainedModel, images: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "predict_image", None)
+    images.truth["actin"][1, 3, 5] = np.nan
+
+    with pytest.raises(DataError, match="actin"):
+        evaluate(trained, images.mixture, images.truth)
+
+
+def test_a3_a_saturated_image_is_named_in_the_warnings(trained: TrainedModel, images: Any) -> None:
+    mixture = np.clip(images.mixture, 0, 120).astype(np.uint8)
+    mixture[mixture >= 110] = 255
+
+    scores = evaluate(trained, mixture, images.truth, n_samples=4)
+
+    assert any("saturated" in message for message in scores["warnings"])
+
+
+def test_a6_swapped_channels_are_reported(
+    trained: TrainedModel, images: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = list(np.stack([images.truth["actin"], images.truth["er"]], axis=1))
+
+    def swapped(*args: Any, n_samples: int, **options: Any) -> Estimate:
+        mean = queue.pop(0) + np.random.default_rng(1).normal(0, 1, (2, 72, 64)).astype("float32")
+        return Estimate(mean, np.ones_like(mean), n_samples, 0, whole_image((72, 64), 4))
+
+    monkeypatch.setattr(evaluating, "predict_image", swapped)
+
+    scores = evaluate(trained, images.mixture, images.truth, n_samples=4)
+
+    assert scores["permutation"]["best_prediction_of"] == {"er": "actin", "actin": "er"}
+    assert scores["permutation"]["gain_db"] > 3.0
+    assert any("look swapped" in message for message in scores["warnings"])
+
+
+def test_progress_counts_the_passes_of_all_images(trained: TrainedModel, images: Any) -> None:
+    seen: list[tuple[int, int]] = []
+
+    evaluate(
+        trained,
+        images.mixture,
+        images.truth,
+        n_samples=4,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+
+    assert seen[-1] == (8, 8)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_the_input_arrays_are_never_changed(trained: TrainedModel, images: Any) -> None:
+    before = images.truth["er"].copy(), images.mixture.copy()
+    for array in (*images.truth.values(), *images.noisy.values()):
+        array.flags.writeable = False
+
+    evaluate(trained, None, images.truth, images.noisy, n_samples=4)
+
+    np.testing.assert_array_equal(images.truth["er"], before[0])
+    np.testing.assert_array_equal(images.mixture, before[1])
+
+
+def test_scores_are_kept_in_the_run(tmp_path: Path) -> None:
+    assert load_scores(tmp_path) is None
+
+    path = save_scores(tmp_path, {"seed": 3})
+
+    assert path == tmp_path / "logs" / "evaluation.json"
+    assert load_scores(tmp_path) == {"seed": 3}
+
+
+def test_an_empty_calibration_set_is_the_default(trained: TrainedModel) -> None:
+    assert trained.calibrations == CalibrationSet()
