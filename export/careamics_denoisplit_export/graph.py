@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from careamics_denoisplit.network.ladder_vae import Features, LadderVAE
@@ -46,9 +46,7 @@ class ExportGraph(nn.Module):
         self.seed = seed
         channels = network.output_channels
         remove_dropout(network)
-        self.calibration = (
-            JointStd(channels, hidden_units) if hidden_units else ScalarStd(channels)
-        )
+        self.calibration = JointStd(channels, hidden_units) if hidden_units else ScalarStd(channels)
         self.register_buffer("input_mean", torch.zeros(1))
         self.register_buffer("input_std", torch.ones(1))
         self.register_buffer("target_means", torch.zeros(channels))
@@ -70,14 +68,8 @@ class ExportGraph(nn.Module):
         """
         height, width = raw.shape[-2:]
         normalised = (raw - self.input_mean) / self.input_std
-        multiple = self.network.size_multiple
-        top, left = -height % multiple // 2, -width % multiple // 2
-        padded = nn.functional.pad(
-            normalised,
-            (left, -width % multiple - left, top, -height % multiple - top),
-        )
-        mean, spread = self.moments(padded)
-        crop = (..., slice(top, top + height), slice(left, left + width))
+        mean, spread = self.moments(mirror(normalised, self.network.size_multiple))
+        crop = (..., slice(None, height), slice(None, width))
         means = mean[crop] * per_channel(self.target_stds) + per_channel(self.target_means)
         spreads = spread[crop] * per_channel(self.target_stds)
         return torch.cat((means, self.calibration(means, spreads)), dim=1)
@@ -234,6 +226,33 @@ def remove_dropout(module: nn.Module) -> None:
             setattr(module, name, nn.Identity())
         else:
             remove_dropout(child)
+
+
+def mirror(x: Float[Tensor, "1 1 y x"], multiple: int) -> Float[Tensor, "1 1 _ _"]:
+    """Mirror an image at its bottom and right edge up to whole multiples, as prediction does.
+
+    Parameters
+    ----------
+    x : torch.Tensor of shape (1, 1, Y, X)
+        Image of any size.
+    multiple : int
+        Stride of the network in pixels.
+    """
+    height, width = x.shape[-2:]
+    rows = mirrored(x[0, 0, :, 0], -height % multiple)
+    columns = mirrored(x[0, 0, 0, :], -width % multiple)
+    return x.index_select(2, rows).index_select(3, columns)
+
+
+def mirrored(line: Float[Tensor, " n"], extra: int) -> Int64[Tensor, " _"]:
+    """Return the indices that continue a line by `extra` pixels through repeated reflection.
+
+    Computed from the line itself, since a traced `arange` carries a device.
+    """
+    ones = line.to(torch.int64) * 0 + 1
+    period = (2 * (ones.sum() - 1)).clamp(min=1)
+    position = ((nn.functional.pad(ones, (0, extra)) * 0 + 1).cumsum(0) - 1) % period
+    return torch.minimum(position, period - position)
 
 
 def per_channel(values: Float[Tensor, " c"]) -> Float[Tensor, "1 c 1 1"]:

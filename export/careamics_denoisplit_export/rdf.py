@@ -260,6 +260,8 @@ def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:float", plain)
 
 
-_BOOLEAN_WORDS = frozenset("y n yes no on off true false null nan inf".split())
+_BOOLEAN_WORDS = frozenset(
+    {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"}
+)
 _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(float, _represent_float)

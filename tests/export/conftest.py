@@ -1,6 +1,7 @@
 """One tiny trained model and one package of it, built once for all tests of the exporter."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,18 @@ from careamics_denoisplit.calibration import (
     fit_estimator,
 )
 from careamics_denoisplit.checkpoint import TrainedModel
-from careamics_denoisplit.config import create_advanced_denoisplit_config
+from careamics_denoisplit.config import AlgorithmName, create_advanced_denoisplit_config
 from careamics_denoisplit.data import Statistics
-from careamics_denoisplit.network import LadderVAE
+from careamics_denoisplit.network import LadderVAE, TorchNoise
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelInfo
 from careamics_denoisplit.prediction import predict_image
-from careamics_denoisplit_export import Exported, Recipe, export_package
+from careamics_denoisplit_export import (
+    Exported,
+    Recipe,
+    Report,
+    check_package,
+    export_package,
+)
 from careamics_denoisplit_export.package import read_zip, zip_bytes
 
 CHANNELS = ("er", "actin")
@@ -48,13 +55,13 @@ def blobs(shape: tuple[int, int], seed: int = 3) -> np.ndarray:
     return (image + np.sqrt(image) * random.standard_normal(shape)).astype(np.float32)
 
 
-def untrained(seed: int = 0, **network: Any) -> TrainedModel:
+def untrained(algorithm: AlgorithmName = "denoisplit", **network: Any) -> TrainedModel:
     """A network with random weights whose batch statistics fit its statistics, and noise models."""
     settings = {"filters": 8, "latent_channels": (4, 4), "stem_stride": 2} | network
     config = create_advanced_denoisplit_config(
-        "tiny", CHANNELS, patch_size=64, model_params=settings
+        "tiny", CHANNELS, patch_size=64, algorithm=algorithm, model_params=settings
     )
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     model = LadderVAE(**config.algorithm_config.model.model_dump())
     _warm_up(model)
     statistics = Statistics(
@@ -85,13 +92,12 @@ def untrained(seed: int = 0, **network: Any) -> TrainedModel:
         )
         for name in CHANNELS
     )
-    return TrainedModel(model.eval(), config, statistics, noise_models)
+    needed = noise_models if config.algorithm_config.needs_noise_models else ()
+    return TrainedModel(model.eval(), config, statistics, needed)
 
 
 def _warm_up(model: LadderVAE) -> None:
     """Let the batch statistics settle, so that features stay of the order of one."""
-    from careamics_denoisplit.network import TorchNoise
-
     generator = torch.Generator().manual_seed(1)
     model.train()
     with torch.no_grad():
@@ -99,14 +105,34 @@ def _warm_up(model: LadderVAE) -> None:
             model(torch.randn(4, 1, 64, 64, generator=generator), TorchNoise(generator), False)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: small networks only wait for more."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_trained() -> Callable[..., TrainedModel]:
+    return untrained
 
 
 @pytest.fixture(scope="session")
 def trained() -> TrainedModel:
     return untrained()
+
+
+@pytest.fixture(scope="session")
+def make_image() -> Callable[..., np.ndarray]:
+    return blobs
 
 
 @pytest.fixture(scope="session")
@@ -118,13 +144,12 @@ def mixture() -> np.ndarray:
 def calibrated(trained: TrainedModel) -> TrainedModel:
     """The same model with scalar and joint calibrations of the estimator that packages use."""
     image = blobs((128, 128), seed=5)
-    estimate = predict_image(trained, image, n_samples=N_SAMPLES)
+    with one_thread():
+        estimate = predict_image(trained, image, n_samples=N_SAMPLES)
     assert estimate.spread is not None
     random = np.random.default_rng(0)
     error = 2.5 * estimate.spread * random.standard_normal(estimate.mean.shape)
-    pixels = PixelSample.draw(
-        estimate.mean, estimate.spread, estimate.mean + error, 4000, random
-    )
+    pixels = PixelSample.draw(estimate.mean, estimate.spread, estimate.mean + error, 4000, random)
     fitted = CalibrationSet(channel_names=CHANNELS, fitted_on=("validation",)).with_estimator(
         estimator_name("samples", N_SAMPLES), fit_estimator(pixels)
     )
@@ -149,8 +174,15 @@ def package(
 ) -> Package:
     """A good package, calibrated by the scalar factor."""
     path = tmp_path_factory.mktemp("package") / "tiny.zip"
-    exported = export_package(calibrated, recipe, path, test_image=mixture, method="scalar")
+    with one_thread():
+        exported = export_package(calibrated, recipe, path, test_image=mixture, method="scalar")
     return Package(path, read_zip(path), exported)
+
+
+@pytest.fixture(scope="session")
+def report(package: Package) -> Report:
+    """What a whole check of the good package says, weights run and all."""
+    return check_package(package.path)
 
 
 @pytest.fixture

@@ -19,17 +19,15 @@ NEWEST_ARCHIVE = 10
 
 ALLOWED_OPERATORS = frozenset(
     # Loaded and compared in libtorch 2.0.0, 2.5.1 and 2.7.1: nets of other kinds,
-    """
-    _convolution add sub rsub mul div remainder cat chunk slice reshape flatten transpose size
-    mean pad batch_norm group_norm instance_norm relu leaky_relu elu gelu silu mish softplus
-    max_pool2d max_pool3d avg_pool2d upsample_nearest2d upsample_bilinear2d pixel_shuffle
-    scaled_dot_product_attention fft_rfft2 fft_irfft2
-    """.split()
+    {"_convolution", "batch_norm", "group_norm", "instance_norm", "scaled_dot_product_attention"}
+    | {"relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus"}
+    | {"max_pool2d", "max_pool3d", "avg_pool2d", "upsample_nearest2d", "upsample_bilinear2d"}
+    | {"add", "sub", "rsub", "mul", "div", "remainder", "mean", "fft_rfft2", "fft_irfft2"}
+    | {"cat", "chunk", "slice", "reshape", "flatten", "transpose", "size", "pad", "pixel_shuffle"}
     # and the graphs that this exporter writes.
-    + """
-    clamp cos cumsum exp floor_divide ge log maximum minimum neg select sigmoid sin sqrt stack
-    tanh to unsqueeze detach
-    """.split()
+    | {"clamp", "cos", "cumsum", "exp", "floor_divide", "ge", "log", "maximum", "minimum", "neg"}
+    | {"select", "sigmoid", "sin", "sqrt", "stack", "tanh", "to", "unsqueeze"}
+    | {"index_select", "sum"}
 )
 """Operators of `aten::` that an archive may use."""
 

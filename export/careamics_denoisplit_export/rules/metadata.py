@@ -14,10 +14,9 @@ _NAME = re.compile(r"[A-Za-z0-9_+\- ()]{5,128}")
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _NEWER_KEYS = frozenset({"strict", "pad", "output_of"})
 _OPERATIONS = frozenset(
-    """
-    ensure_dtype binarize clip fixed_zero_mean_unit_variance scale_linear scale_mean_variance
-    scale_range sigmoid softmax zero_mean_unit_variance
-    """.split()
+    {"ensure_dtype", "binarize", "clip", "sigmoid", "softmax"}
+    | {"scale_linear", "scale_mean_variance", "scale_range"}
+    | {"fixed_zero_mean_unit_variance", "zero_mean_unit_variance"}
 )
 _LARGEST_INTEGER = 2**31 - 1
 _TEXTS = ("name", "description", "license", "documentation")
@@ -51,7 +50,7 @@ def documents_are_strings(subject: Subject) -> str:
 
 @rule(3, "Nothing in rdf.yaml is newer than 0.5.9")
 def nothing_is_newer(subject: Subject) -> str:
-    """ilastik reads with bioimageio.spec 0.5.9.1."""
+    """Newer forms stop ilastik, which reads with bioimageio.spec 0.5.9.1."""
     newer = sorted({key for key, _ in _pairs(subject.content) if key in _NEWER_KEYS})
     require(not newer, f"These keys came after 0.5.9: {', '.join(newer)}. Leave them out.")
     operations = _operations(subject)
@@ -128,7 +127,7 @@ def has_an_id(subject: Subject) -> str:
 
 @rule(8, "There is no config.deepimagej")
 def has_no_deepimagej(subject: Subject) -> str:
-    """It would switch off tiling in Fiji."""
+    """Fiji would switch tiling off."""
     require(
         "deepimagej" not in (subject.content.get("config") or {}),
         "`config.deepimagej` switches tiling off in Fiji. Remove it.",

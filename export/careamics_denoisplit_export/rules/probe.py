@@ -53,7 +53,7 @@ def run_torch(job: dict[str, Any]) -> dict[str, Any]:
         that may be run also `source`, `callable` and `kwargs`.
     """
     raw, expected = job["raw"], job["expected"]
-    script = torch.jit.load(_file(job["script"]), map_location="cpu")
+    script = torch.jit.load(_file(job["script"]), map_location="cpu")  # type: ignore[no-untyped-call]  # torch does not annotate it
     findings: dict[str, Any] = {"training": script.training}
     with torch.no_grad():
         output = script(raw)
@@ -89,7 +89,7 @@ def run_again(job: dict[str, Any]) -> dict[str, Any]:
     job : dict
         `script`, `raw`, the `path` of the package and the `formats` to test.
     """
-    script = torch.jit.load(_file(job["script"]), map_location="cpu")
+    script = torch.jit.load(_file(job["script"]), map_location="cpu")  # type: ignore[no-untyped-call]  # torch does not annotate it
     with torch.no_grad():
         findings: dict[str, Any] = {"hash_again": digest(script(job["raw"]))}
     from bioimageio.core import test_model

@@ -165,5 +165,3 @@ def _sources(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from _sources(value)
-
-

@@ -15,7 +15,7 @@ _TILE_WORDS = "sees only the tile"
 
 @rule(10, "One input tensor and one output tensor")
 def one_tensor_each(subject: Subject) -> str:
-    """deepImageJ takes one input, QuPath and ilastik one output."""
+    """Programs such as deepImageJ take one input, QuPath and ilastik one output."""
     counts = len(subject.content["inputs"]), len(subject.content["outputs"])
     require(
         counts == (1, 1),
@@ -61,15 +61,17 @@ def channels_are_named(subject: Subject) -> str:
 
 @rule(14, "The batch axis has size 1")
 def batch_is_one(subject: Subject) -> str:
-    """Validators run a batch of 2 where no size is given."""
-    sizes = [subject.axis(tensor, "batch").get("size") for tensor in (subject.input, subject.output)]
+    """Where no size is given, validators run a batch of 2."""
+    sizes = [
+        subject.axis(tensor, "batch").get("size") for tensor in (subject.input, subject.output)
+    ]
     require(sizes == [1, 1], f"The batch sizes are {sizes}; write `size: 1` on both.")
     return "The size is 1 on both."
 
 
 @rule(15, f"The input is {TILE} x {TILE} pixels, fixed")
 def input_size_is_fixed(subject: Subject) -> str:
-    """The one size at which all tools feed the same tile and none hangs."""
+    """At this one size all tools feed the same tile and none hangs."""
     sizes = [subject.axis(subject.input, axis).get("size") for axis in "yx"]
     require(sizes == [TILE, TILE], f"The input sizes are {sizes}; write {TILE} for y and x.")
     return f"{TILE} x {TILE}."
@@ -101,7 +103,7 @@ def space_has_no_unit(subject: Subject) -> str:
 
 @rule(18, "The output has the size of the input")
 def sizes_agree(subject: Subject) -> str:
-    """ilastik crops in input coordinates; QuPath would resize."""
+    """Output is cropped in input coordinates by ilastik; QuPath would resize it."""
     found, given = subject.array(subject.output).shape, subject.array(subject.input).shape
     require(found[-2:] == given[-2:], f"The output is {found[-2:]}, the input {given[-2:]} pixels.")
     return f"Both are {given[-2]} x {given[-1]} pixels."
@@ -111,16 +113,15 @@ def sizes_agree(subject: Subject) -> str:
 def halo_fits(subject: Subject) -> str:
     """Fiji fails on unequal halos; newer validators feed size + 2 halo."""
     halos = [subject.axis(subject.output, axis).get("halo") for axis in "yx"]
+    halo = halos[0]
+    if not isinstance(halo, int) or halo <= 0 or halo != halos[1]:
+        raise BrokenError(f"The halos are {halos}; declare one positive number on both axes.")
     require(
-        halos[0] == halos[1] and isinstance(halos[0], int) and halos[0] > 0,
-        f"The halos are {halos}; declare one equal positive number on both axes.",
-    )
-    require(
-        2 * halos[0] % subject.stride == 0 and 2 * halos[0] < TILE,
-        f"Twice the halo of {halos[0]} px must be a multiple of the stride of {subject.stride} px "
+        2 * halo % subject.stride == 0 and 2 * halo < TILE,
+        f"Twice the halo of {halo} px must be a multiple of the stride of {subject.stride} px "
         f"and below {TILE}.",
     )
-    return f"The halo is {halos[0]} px, the stride {subject.stride} px; seams are not measured here."
+    return f"The halo is {halo} px, the stride {subject.stride} px; seams are not measured here."
 
 
 @rule(20, "README.md says so where layers see only the tile")
@@ -153,7 +154,7 @@ def processing_is_none(subject: Subject) -> str:
 
 @rule(22, "Normalisation is inside the network")
 def normalisation_is_inside(subject: Subject) -> str:
-    """The network takes raw gray values and returns gray values of each channel."""
+    """Raw gray values go in, gray values of each channel come out."""
     inside: dict[str, list[float]] = subject.run("statistics")
     stored = _statistics(subject)
     for name, values in stored.items():

@@ -47,9 +47,7 @@ def test_tensors_are_whole(subject: Subject) -> str:
 def output_is_not_tiny(subject: Subject) -> str:
     """Newer validators call outputs below 0.1 invalid."""
     expected = subject.array(subject.output)
-    require(
-        bool(np.isfinite(expected).all()), "The test output holds NaN. Use another test image."
-    )
+    require(bool(np.isfinite(expected).all()), "The test output holds NaN. Use another test image.")
     largest = float(expected.max())
     require(
         largest >= _SMALLEST_MAXIMUM,
@@ -61,7 +59,7 @@ def output_is_not_tiny(subject: Subject) -> str:
 
 @rule(34, "bioimageio.core reproduces the output for each weight format, by default tolerances")
 def core_reproduces(subject: Subject) -> str:
-    """The zoo deletes declared tolerances; deepImageJ's check is stricter at every pixel."""
+    """Compare by the defaults, as the zoo deletes declared tolerances, and by deepImageJ's."""
     config = (subject.content.get("config") or {}).get("bioimageio") or {}
     require(
         "reproducibility_tolerance" not in config and "test_kwargs" not in config,
@@ -79,7 +77,7 @@ def core_reproduces(subject: Subject) -> str:
         excess = subject.runs.get(f"{name}_excess")
         require(
             excess is None or excess <= ABSOLUTE_TOLERANCE,
-            f"{name} exceeds |a - e| <= {ABSOLUTE_TOLERANCE} + {RELATIVE_TOLERANCE} |e| at a pixel.",
+            f"{name} exceeds {ABSOLUTE_TOLERANCE} + {RELATIVE_TOLERANCE} |e| at a pixel.",
         )
     missing = set(subject.weights) - set(statuses)
     if missing:
@@ -111,7 +109,7 @@ def output_survives_drift(subject: Subject) -> str:
 
 @rule(36, "There is no sample tensor")
 def has_no_sample(subject: Subject) -> str:
-    """The zoo's Fiji check would feed the sample but compare with the test output."""
+    """In the zoo's Fiji check the sample would be fed, but the test output compared."""
     found = [t["id"] for t in (subject.input, subject.output) if "sample_tensor" in t]
     require(not found, f"`sample_tensor` in {', '.join(found)}. Remove it.")
     return "None."
@@ -119,7 +117,7 @@ def has_no_sample(subject: Subject) -> str:
 
 @rule(37, "pytorch_version is a plain release that was reviewed")
 def torch_is_a_release(subject: Subject) -> str:
-    """The zoo builds an environment with it from conda-forge."""
+    """From conda-forge the zoo builds an environment with it."""
     for name, entry in subject.weights.items():
         found = entry.get("pytorch_version")
         if name == "onnx":
@@ -161,7 +159,10 @@ def validator_is_the_right_one(subject: Subject) -> str:
         tuple(int(part) for part in pydantic.split(".")[:2]) < (2, 14),
         f"pydantic is {pydantic}; install 'pydantic<2.14'.",
     )
-    return ", ".join(f"{name} {found}" for name, found in VALIDATOR.items()) + f", pydantic {pydantic}."
+    return (
+        ", ".join(f"{name} {found}" for name, found in VALIDATOR.items())
+        + f", pydantic {pydantic}."
+    )
 
 
 def _installed(name: str) -> str:

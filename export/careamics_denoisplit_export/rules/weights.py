@@ -38,7 +38,7 @@ def is_deterministic(subject: Subject) -> str:
 
 @rule(24, "The TorchScript is a float32 trace without device constants, in evaluation mode")
 def trace_is_portable(subject: Subject) -> str:
-    """A device that was traced fails on other machines; scripts fail in old engines."""
+    """Other machines lack the device that was traced; scripts fail in old engines."""
     constants = sorted(set(_DEVICE.findall(subject.script.code)))
     require(
         not constants,
@@ -76,7 +76,7 @@ def archive_is_old_enough(subject: Subject) -> str:
 
 @rule(26, "Class names in the archive are legal identifiers")
 def class_names_are_legal(subject: Subject) -> str:
-    """A class of a module that has no legal name stops old engines."""
+    """Old engines stop at a class of a module that has no legal name."""
     illegal = illegal_classes(subject.script)
     require(
         not illegal,
@@ -131,7 +131,7 @@ def has_one_root(subject: Subject) -> str:
 
 @rule(30, "The state dict is plain, its architecture one self-contained file")
 def architecture_is_self_contained(subject: Subject) -> str:
-    """ilastik has neither careamics nor this package."""
+    """Neither careamics nor this package is there in ilastik."""
     if "pytorch_state_dict" not in subject.weights:
         return "There is no state dict."
     architecture = subject.weights["pytorch_state_dict"]["architecture"]
@@ -179,5 +179,3 @@ def _imported(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             names.add("." if node.level else str(node.module).split(".")[0])
     return names
-
-

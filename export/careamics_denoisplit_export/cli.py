@@ -1,0 +1,132 @@
+"""`denoisplit export` and `denoisplit check`; nothing heavy is imported at the top."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from careamics_denoisplit.cli.job import Job, job
+from careamics_denoisplit.cli.options import DEFAULTS, CommonOptions, Flag
+from careamics_denoisplit.errors import CheckFailedError, ConfigurationError
+from careamics_denoisplit.files import require_absent, write_whole
+
+if TYPE_CHECKING:
+    from careamics_denoisplit_export.rules import Report
+
+
+def export(
+    run: Path,
+    /,
+    *,
+    out: Path,
+    recipe: Path | None = None,
+    test_image: Path | None = None,
+    spread: Literal["samples"] = "samples",
+    samples: int = 8,
+    method: Literal["auto", "scalar", "joint"] = "auto",
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Write one bioimage.io package from a run.
+
+    The package holds the denoised channels and the uncertainty of each as channels of one
+    output, as TorchScript and as a state dict.
+
+    Parameters
+    ----------
+    run
+        A RUN folder, its model/ folder, or a checkpoint.
+    out
+        The package, a .zip.
+    recipe
+        YAML with what only a person knows: name, description, authors, licence.
+    test_image
+        Raw mixture for the test tensors and the cover; without it one is made up.
+    spread
+        Where the uncertainty comes from: posterior samples inside the package.
+    samples
+        Posterior samples inside the package; the calibration must exist for this number.
+    method
+        Calibration of the uncertainty; auto takes the better one on validation.
+    """
+    del spread
+    with job("export", common) as work:
+        from careamics_denoisplit.checkpoint import load_model
+        from careamics_denoisplit_export.package import export_package
+
+        require_absent(out, common.overwrite)
+        exported = export_package(
+            load_model(run),
+            recipe,
+            out,
+            test_image=test_image,
+            n_samples=samples,
+            method=method,
+            seed=work.seed,
+            overwrite=common.overwrite,
+        )
+        work.values = {
+            "package": str(exported.path),
+            "sha256": exported.sha256,
+            "channels": list(exported.output_channels),
+            "calibrated": exported.calibrated,
+            "test_image": exported.test_image,
+        }
+        work.say(f"output channels: {', '.join(exported.output_channels)}")
+        if not exported.calibrated:
+            work.say(
+                f"the widths are not calibrated: no calibration for {samples} samples in this run "
+                f"(denoisplit calibrate RUN --samples {samples} ...)"
+            )
+        work.say(f"test image: {exported.test_image}")
+        work.wrote(exported.path)
+
+
+def check(
+    package: Path,
+    /,
+    *,
+    html: Path | None = None,
+    trust: Flag = False,
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Check a package against the rules of the programs that run it.
+
+    Exit code 1 where a rule is broken. What was not run is counted as skipped, with the reason.
+
+    Parameters
+    ----------
+    package
+        The package, a .zip.
+    html
+        Write the verdicts as a page.
+    trust
+        Run weights and source code of a package that could not be recognised as harmless.
+    """
+    if not package.exists():
+        raise ConfigurationError(f"There is no package at {package}. Give a .zip file.")
+    if html is not None:
+        require_absent(html, common.overwrite)
+    with job("check", common) as work:
+        from careamics_denoisplit_export.rules import check_package
+        from careamics_denoisplit_export.rules.page import to_html
+
+        work.say("reading the package and running its weights ...")
+        report = check_package(package, trust=trust)
+        work.values = report.to_dict()
+        if html is not None:
+            write_whole(html, to_html(report).encode())
+            work.wrote(html)
+        _tell(work, report)
+        if not report.passed:
+            numbers = ", ".join(str(finding.id) for finding in report.failed)
+            raise CheckFailedError(
+                f"{package} breaks {len(report.failed)} of {len(report.findings)} rules: {numbers}."
+            )
+
+
+def _tell(work: Job, report: "Report") -> None:
+    """Say what failed and what was skipped, then the sum."""
+    for finding in report.findings:
+        if finding.status != "passed":
+            work.say(f"rule {finding.id:2} {finding.status}: {finding.title}")
+            work.say(f"   {finding.message}")
+    passed = sum(finding.status == "passed" for finding in report.findings)
+    work.say(f"{passed} rules passed, {len(report.failed)} failed, {report.skipped} skipped")
