@@ -9,11 +9,10 @@ from careamics_denoisplit.calibration import Method, estimator_name
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.prediction import Calibrate, Estimator, Tiling, Workload
+from careamics_denoisplit.prediction.memory import BLEND, OVERLAP
 from careamics_denoisplit.training.hardware import choose_device
 
 SAMPLES = 16
-OVERLAP = 64
-BLEND = 16
 
 
 def count_of(n_samples: int | None, n_predictions: int | None) -> int:
@@ -46,7 +45,7 @@ def workload_of(
     batch_size : int or None
         Tiles that are handed to the device together.
     tile_size, tile_overlap : two ints or None
-        Height and width in pixels of tiles, and of what neighbours share; the latter is 64 px, at
+        Height and width in pixels of tiles, and of what neighbours share; the latter is 96 px, at
         most half a tile, by default.
     device : str
         "auto", "cpu", "cuda", "cuda:<number>" or "mps".

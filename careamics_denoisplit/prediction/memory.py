@@ -12,8 +12,13 @@ from careamics_denoisplit.prediction.tiling import Tiling, whole_image
 
 logger = logging.getLogger(__name__)
 
-OVERLAP = 64
-"""Pixels that neighbouring tiles share by default."""
+OVERLAP = 96
+"""Pixels that neighbouring tiles share by default.
+
+A trained network (64 filters, stride 2, tiles of 192 px) differed from the whole image, in units of
+the spread of 4 samples, by 0.0035 in the median and 2.8 in the 99.9th percentile with 64 px, by
+0.003 and 1.0 with 96 px. The receptive field is far larger.
+"""
 
 BLEND = 16
 """Width in pixels of the band over which neighbouring tiles are mixed by default."""

@@ -51,9 +51,9 @@ def test_an_image_that_does_not_fit_is_predicted_in_the_largest_tiles_that_do(
         tiling = choose_tiling((3000, 3000), network, CPU)
 
     assert tiling.tile == (1024, 1024)
-    assert tiling.overlap == (64, 64)
+    assert tiling.overlap == (96, 96)
     assert tiling.multiple == network.size_multiple
-    assert "tiles of 1024 x 1024 px with an overlap of 64 px" in caplog.text
+    assert "tiles of 1024 x 1024 px with an overlap of 96 px" in caplog.text
 
 
 def test_the_smallest_tiles_are_tried_where_hardly_anything_is_free(
