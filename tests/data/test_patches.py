@@ -211,6 +211,11 @@ def test_e7_workers_change_nothing(workers: int) -> None:
     assert torch.equal(loaded(workers, "fork", (2, 5)), loaded(0, None, (2, 5)))
 
 
+@pytest.mark.slow
+def test_e7_spawned_workers_change_nothing() -> None:
+    assert torch.equal(loaded(2, "spawn", (2, 5)), loaded(0, None, (2, 5)))
+
+
 def test_e5_a_continued_epoch_is_the_rest_of_the_unbroken_one() -> None:
     assert torch.equal(loaded(0, None, (1, 10)), loaded(0, None, (1, 0))[10:])
 
