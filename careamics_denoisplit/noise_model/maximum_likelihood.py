@@ -20,6 +20,9 @@ MAX_STEPS: Final = 150
 PAIRS_FOR_START: Final = 30_000
 """Pairs that the fit starts with."""
 
+PAIRS_AT_ONCE: Final = 30_000
+"""Pairs whose graph is held in memory at once."""
+
 LAST_STEPS: Final = 20
 """Steps on all pairs, from the weights that the first ones gave."""
 
@@ -115,10 +118,14 @@ def fit_weights(
 
         def negative_log_likelihood() -> Tensor:
             optimiser.zero_grad()
-            mixture = components(in_gray_values(), signal_range, floor, s[part])
-            loss = -mixture_log_prob(mixture, x[part]).mean()
-            loss = loss + pull * (weight - first)[n_gaussians:].square().sum()
+            loss = pull * (weight - first)[n_gaussians:].square().sum()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            signals, observations = s[part].split(PAIRS_AT_ONCE), x[part].split(PAIRS_AT_ONCE)
+            for some_s, some_x in zip(signals, observations, strict=True):
+                mixture = components(in_gray_values(), signal_range, floor, some_s)
+                nats = -mixture_log_prob(mixture, some_x).sum() / len(s[part])
+                nats.backward()  # type: ignore[no-untyped-call]  # the same
+                loss = loss.detach() + nats.detach()
             return loss
 
         optimiser.step(negative_log_likelihood)  # type: ignore[no-untyped-call]  # the same

@@ -19,7 +19,7 @@ from careamics_denoisplit.errors import NoiseModelError
 BLOCK = 8
 """Height and width of a block, in pixels."""
 
-SLAB_BYTES = 16 * 2**20
+SLAB_BYTES = 8 * 2**20
 """Largest slab that is read at once, in bytes of float32."""
 
 MAX_SLABS = 128
