@@ -21,6 +21,9 @@ AlgorithmName = Literal["denoisplit", "altered_musplit", "musplit", "hdn", "hdn_
 Mixing = Literal["mean", "sum", "measured"]
 """How the input comes about: mean or sum of the channels, or an image of its own."""
 
+ScheduleName = Literal["ReduceLROnPlateau", "StepLR", "CosineAnnealingLR"]
+"""Schedules of the learning rate: those of careamics and half a cosine over all epochs."""
+
 Probability = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
 GAUSSIAN_ALGORITHMS = frozenset({"altered_musplit", "musplit", "hdn_musplit"})
@@ -50,9 +53,12 @@ class ClosedOptimizerConfig(OptimizerConfig):
 
 
 class ClosedLrSchedulerConfig(LrSchedulerConfig):
-    """Learning-rate schedule as in careamics; unknown keys are refused."""
+    """Learning-rate schedule as in careamics, or a cosine; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    name: ScheduleName = "ReduceLROnPlateau"  # type: ignore[assignment]  # one more than careamics
+    """Name of a schedule of torch; it is stepped once an epoch."""
 
 
 def _paper_optimizer() -> ClosedOptimizerConfig:
@@ -145,7 +151,7 @@ class DenoiSplitAlgorithm(BaseModel):
         check_parameters(
             getattr(optim.lr_scheduler, schedule.name),
             schedule.parameters,
-            positive=("factor", "gamma", "step_size"),
+            positive=("factor", "gamma", "step_size", "T_max"),
         )
         return schedule
 

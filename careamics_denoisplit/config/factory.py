@@ -5,7 +5,12 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from pydantic import ValidationError
 
-from careamics_denoisplit.config.algorithm import GAUSSIAN_ALGORITHMS, AlgorithmName, Mixing
+from careamics_denoisplit.config.algorithm import (
+    GAUSSIAN_ALGORITHMS,
+    AlgorithmName,
+    Mixing,
+    ScheduleName,
+)
 from careamics_denoisplit.config.configuration import DenoiSplitConfiguration
 from careamics_denoisplit.config.data import DataType
 from careamics_denoisplit.config.loading import explain
@@ -34,7 +39,7 @@ class AdvancedOptions(TypedDict, total=False):
     """Name of the optimiser."""
     optimizer_params: dict[str, Any]
     """Parameters of the optimiser."""
-    lr_scheduler: Literal["ReduceLROnPlateau", "StepLR"]
+    lr_scheduler: ScheduleName
     """Name of the schedule of the learning rate."""
     lr_scheduler_params: dict[str, Any]
     """Parameters of the schedule."""
@@ -171,7 +176,15 @@ def create_advanced_denoisplit_config(
     values = {
         "experiment_name": experiment_name,
         "algorithm_config": _algorithm(
-            names, chosen, algorithm, side, mixing, augment, seed, options
+            names,
+            chosen,
+            algorithm,
+            side,
+            mixing,
+            augment,
+            seed,
+            _schedule(chosen, algorithm, num_epochs, options),
+            options,
         ),
         "data_config": _data(chosen, axes, data_type, side, batch_size, num_steps, options),
         "training_config": _training(chosen, algorithm, num_epochs, max_hours, options),
@@ -238,10 +251,10 @@ def _algorithm(
     mixing: Mixing,
     augment: bool | None,
     seed: int,
+    schedule: dict[str, Any],
     options: AdvancedOptions,
 ) -> dict[str, Any]:
     """Choose the settings of the method."""
-    patience = _HDN_PATIENCE[0] if algorithm == "hdn" else preset.plateau_patience
     network = _network(names, preset, algorithm, side) | options.get("model_params", {})
     return {
         "algorithm": algorithm,
@@ -254,17 +267,38 @@ def _algorithm(
                 "optimizer_params", {"lr": preset.learning_rate, "weight_decay": 0.0}
             ),
         },
-        "lr_scheduler": {
-            "name": options.get("lr_scheduler", "ReduceLROnPlateau"),
-            "parameters": options.get(
-                "lr_scheduler_params",
-                {"factor": 0.5, "patience": patience, "min_lr": 1e-12},
-            ),
-        },
+        "lr_scheduler": schedule,
         "mixing": mixing,
         "augment": preset.augment if augment is None else augment,
         "seed": seed,
     } | options.get("algorithm_params", {})
+
+
+def _schedule(
+    preset: Preset, algorithm: AlgorithmName, num_epochs: int | None, options: AdvancedOptions
+) -> dict[str, Any]:
+    """Choose how the learning rate falls."""
+    if "lr_scheduler" in options or "lr_scheduler_params" in options:
+        name = options.get("lr_scheduler", "ReduceLROnPlateau")
+        return {"name": name, "parameters": options.get("lr_scheduler_params", {})}
+    if preset.plateau_patience is None:
+        epochs = _epochs(preset, algorithm, num_epochs)
+        return {
+            "name": "CosineAnnealingLR",
+            "parameters": {"T_max": epochs, "eta_min": preset.learning_rate / 100},
+        }
+    patience = _HDN_PATIENCE[0] if algorithm == "hdn" else preset.plateau_patience
+    return {
+        "name": "ReduceLROnPlateau",
+        "parameters": {"factor": 0.5, "patience": patience, "min_lr": 1e-12},
+    }
+
+
+def _epochs(preset: Preset, algorithm: AlgorithmName, num_epochs: int | None) -> int:
+    """Choose the largest number of epochs."""
+    if num_epochs is not None:
+        return num_epochs
+    return min(preset.epochs, _HDN_EPOCHS) if algorithm == "hdn" else preset.epochs
 
 
 def _data(
@@ -301,23 +335,21 @@ def _training(
     options: AdvancedOptions,
 ) -> dict[str, Any]:
     """Choose the length of training."""
-    epochs = min(preset.epochs, _HDN_EPOCHS) if algorithm == "hdn" else preset.epochs
-    patience = (
-        min(preset.stopping_patience, _HDN_PATIENCE[1])
-        if algorithm == "hdn"
-        else preset.stopping_patience
-    )
+    patience = preset.stopping_patience
+    if algorithm == "hdn" and patience is not None:
+        patience = min(patience, _HDN_PATIENCE[1])
+    stopping = None if patience is None else early_stopping(patience)
     logger = options.get("logger", "none")
     training: dict[str, Any] = {
         "trainer_params": {
-            "max_epochs": epochs if num_epochs is None else num_epochs,
+            "max_epochs": _epochs(preset, algorithm, num_epochs),
             "gradient_clip_val": preset.clip_norm,
             "gradient_clip_algorithm": "norm",
             "precision": preset.precision,
         }
         | options.get("trainer_params", {}),
         "logger": None if logger == "none" else logger,
-        "early_stopping_params": options.get("early_stopping_params", early_stopping(patience)),
+        "early_stopping_params": options.get("early_stopping_params", stopping),
         "max_hours": preset.max_hours if max_hours is None else max_hours,
     }
     if "checkpoint_params" in options:

@@ -38,12 +38,13 @@ class Preset(NamedTuple):
     """Crops per step."""
     learning_rate: float
     """First learning rate of Adamax."""
-    plateau_patience: int
-    """Epochs without improvement before the learning rate is halved."""
+    plateau_patience: int | None
+    """Epochs without improvement before the learning rate is halved; None lets it follow half a
+    cosine down to a hundredth over all epochs, the better schedule where their number is fixed."""
     epochs: int
     """Largest number of epochs."""
-    stopping_patience: int
-    """Epochs without improvement before training stops."""
+    stopping_patience: int | None
+    """Epochs without improvement before training stops; None trains all epochs."""
     augment: bool
     """Flips and rotations."""
     clip_norm: float
@@ -95,22 +96,22 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
             patches_per_epoch=None,
         ),
         "laptop": Preset(
-            latent_channels=(32, 32, 32, 32),
-            filters=32,
+            latent_channels=(64, 64, 64, 64),
+            filters=64,
             dropout=0.0,
             stem_stride=2,
             spatial_prior=False,
             patch=128,
             batch=8,
-            learning_rate=2e-3,
-            plateau_patience=10,
-            epochs=1000,
-            stopping_patience=100,
+            learning_rate=3e-3,
+            plateau_patience=None,
+            epochs=24,
+            stopping_patience=None,
             augment=True,
             clip_norm=0.5,
-            precision="32-true",
-            max_hours=10 / 60,
-            patches_per_epoch=None,
+            precision="auto",
+            max_hours=None,
+            patches_per_epoch=800,
         ),
     }
 )
