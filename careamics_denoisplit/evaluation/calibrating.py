@@ -9,6 +9,7 @@ import torch
 from careamics_denoisplit import metrics
 from careamics_denoisplit.calibration import (
     MAX_PIXELS,
+    METHODS,
     BlurWidths,
     CalibrationSet,
     Method,
@@ -39,7 +40,7 @@ def calibrate(
     mixture: Any = None,
     channels: Any = None,
     n_samples: int = 16,
-    method: Method = "scalar",
+    method: str = "scalar",
     seed: int = 0,
     axes: str | None = None,
     align: bool | None = None,
@@ -88,8 +89,7 @@ def calibrate(
     DataError
         If truth is missing or images do not fit together.
     """
-    if method not in ("scalar", "joint"):
-        raise ConfigurationError(f'`method` must be "scalar" or "joint", got {method!r}.')
+    chosen = require_method(method)
     try:
         require_enough_samples(n_samples)
     except ValueError as error:
@@ -130,19 +130,33 @@ def calibrate(
             )
     fitted = {
         estimator_name("samples", count): fit_estimator(
-            PixelSample.join(parts), joint=method == "joint", seed=seed
+            PixelSample.join(parts), joint=chosen == "joint", seed=seed
         )
         for count, parts in pixels.items()
     }
     return CalibrationSet(
         channel_names=trained.channel_names,
         estimators={**trained.calibrations.estimators, **fitted},
-        method=method,
+        method=chosen,
         fitted_on=scenes.names,
         alignment=first,
         blur=choose_blur(scenes),
         seed=seed,
     )
+
+
+def require_method(name: str) -> Method:
+    """Return the method of this name.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such method.
+    """
+    for method in METHODS:
+        if name == method:
+            return method
+    raise ConfigurationError(f'`method` must be "scalar" or "joint", got {name!r}.')
 
 
 def choose_blur(scenes: Scenes) -> BlurWidths:

@@ -18,8 +18,12 @@ from careamics_denoisplit.calibration import (
     estimator_name,
 )
 from careamics_denoisplit.checkpoint import TrainedModel
-from careamics_denoisplit.errors import ConfigurationError
-from careamics_denoisplit.evaluation.calibrating import Progress, choose_blur, share_of
+from careamics_denoisplit.evaluation.calibrating import (
+    Progress,
+    choose_blur,
+    require_method,
+    share_of,
+)
 from careamics_denoisplit.evaluation.scenes import Scene, align_truth, open_scenes
 from careamics_denoisplit.evaluation.trust import (
     Trust,
@@ -46,7 +50,7 @@ def evaluate(
     *,
     n_samples: int = 16,
     spread: Spread = "samples",
-    method: Method | None = None,
+    method: str | None = None,
     seed: int = 0,
     axes: str | None = None,
     align: bool | None = None,
@@ -97,9 +101,7 @@ def evaluate(
         If truth is missing or images do not fit together.
     """
     started = time.monotonic()
-    chosen: Method = method or trained.calibrations.method
-    if chosen not in ("scalar", "joint"):
-        raise ConfigurationError(f'`method` must be "scalar" or "joint", got {method!r}.')
+    chosen = trained.calibrations.method if method is None else require_method(method)
     scenes = open_scenes(
         trained.statistics, mixture=mixture, truth=truth, channels=channels, axes=axes
     )

@@ -8,6 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK: Final = "#1b2a3a"
 GRID: Final = "#e3e7ec"
@@ -46,6 +47,7 @@ def draw_training(rows: Sequence[Mapping[str, str]], channel_names: Sequence[str
     _plot_columns(psnr, rows, scores)
     psnr.set_ylabel("validation PSNR, dB")
     for axis, title in zip(figure.axes, ("Loss", "Latent information", "Quality"), strict=True):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         _finish(axis, title, "epoch")
     return _svg(figure)
 

@@ -1,5 +1,7 @@
 """A small untrained model and images with truth, for evaluation and report."""
 
+import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.config import create_advanced_denoisplit_config
 from careamics_denoisplit.data import Statistics
+from careamics_denoisplit.evaluation import calibrate
 from careamics_denoisplit.network import LadderVAE
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelInfo
 
@@ -30,8 +33,8 @@ class Images(NamedTuple):
         return np.mean(list(self.noisy.values()), axis=0, dtype=np.float32)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+@contextlib.contextmanager
+def single_thread() -> Iterator[None]:
     """Compute with one thread: small images only wait for more."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -39,9 +42,31 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with single_thread():
+        yield
+
+
 @pytest.fixture
 def images() -> Images:
     """Two fields of 72 x 64 px."""
+    return make_images()
+
+
+@pytest.fixture(scope="session")
+def calibrated(trained: TrainedModel) -> TrainedModel:
+    """The model with calibrations of 10 and of 8 samples, scalar and joint."""
+    images = make_images()
+    with single_thread():
+        fitted = calibrate(
+            trained, truth=images.truth, channels=images.noisy, n_samples=10, method="joint"
+        )
+    return dataclasses.replace(trained, calibrations=fitted)
+
+
+def make_images() -> Images:
+    """Draw the fields; the same each time."""
     random = np.random.default_rng(5)
     truth, noisy = {}, {}
     for name, width in zip(CHANNELS, (2.0, 4.0), strict=True):

@@ -35,15 +35,6 @@ CALIBRATION_KEYS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def calibrated(trained: TrainedModel, images: Any) -> TrainedModel:
-    """The model with calibrations of 10 and of 8 samples."""
-    fitted = calibrate(
-        trained, truth=images.truth, channels=images.noisy, n_samples=10, method="joint"
-    )
-    return dataclasses.replace(trained, calibrations=fitted)
-
-
 def test_evaluate_returns_the_promised_keys_as_plain_json(
     calibrated: TrainedModel, images: Any
 ) -> None:
@@ -170,8 +161,7 @@ def test_the_package_calibration_is_that_of_its_own_8_samples(
 
 def test_calibration_is_the_same_for_the_same_seed(trained: TrainedModel, images: Any) -> None:
     first, second = (
-        calibrate(trained, truth=images.truth, channels=images.noisy, n_samples=4, method="joint")
-        for _ in range(2)
+        calibrate(trained, truth=images.truth, channels=images.noisy, n_samples=4) for _ in range(2)
     )
 
     assert first == second
