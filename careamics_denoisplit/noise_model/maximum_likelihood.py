@@ -120,7 +120,10 @@ def fit_weights(
             optimiser.zero_grad()
             loss = pull * (weight - first)[n_gaussians:].square().sum()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            signals, observations = s[part].split(PAIRS_AT_ONCE), x[part].split(PAIRS_AT_ONCE)
+            signals, observations = (
+                torch.split(s[part], PAIRS_AT_ONCE),
+                torch.split(x[part], PAIRS_AT_ONCE),
+            )
             for some_s, some_x in zip(signals, observations, strict=True):
                 mixture = components(in_gray_values(), signal_range, floor, some_s)
                 nats = -mixture_log_prob(mixture, some_x).sum() / len(s[part])
