@@ -86,7 +86,7 @@ class TrainingServer:
         return self.process.stdout.readline().strip()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Small networks gain nothing from threads, and lose much where others compute too."""
     threads = torch.get_num_threads()
