@@ -232,24 +232,22 @@ def test_an_exponent_in_the_text_breaks_rule_9(good: Subject) -> None:
         (11, {"error": "Running the weights failed: it crashed"}),
     ],
 )
-def test_what_a_run_shows_breaks_its_rule(
-    good: Subject, number: int, runs: dict[str, Any]
-) -> None:
+def test_what_a_run_shows_breaks_its_rule(good: Subject, number: int, runs: dict[str, Any]) -> None:
     assert judge(good, number).status == "skipped"
     assert judge(replace(good, runs=runs), number).status == "failed"
 
 
+@pytest.mark.parametrize(("name", "found"), [("bioimageio.core", "0.10.2"), ("pydantic", "2.14.1")])
 def test_another_validator_breaks_rule_39(
-    good: Subject, monkeypatch: pytest.MonkeyPatch
+    good: Subject, monkeypatch: pytest.MonkeyPatch, name: str, found: str
 ) -> None:
-    for name, found in (("bioimageio.core", "0.10.2"), ("pydantic", "2.14.1")):
-        with monkeypatch.context() as patch:
-            real = testing.version
-            patch.setattr(testing, "version", lambda n, w=name, f=found: f if n == w else real(n))
-            finding = judge(good, 39)
+    real = testing.version
+    monkeypatch.setattr(testing, "version", lambda asked: found if asked == name else real(asked))
 
-        assert finding.status == "failed"
-        assert name in finding.message
+    finding = judge(good, 39)
+
+    assert finding.status == "failed"
+    assert name in finding.message
 
 
 class GroupNormNet(torch.nn.Module):
@@ -375,9 +373,7 @@ def test_g1_a_state_dict_with_code_is_reported_and_not_run(tmp_path: Path) -> No
     assert not marker.exists()
 
 
-def test_g5_a_torchscript_with_foreign_code_is_not_loaded(
-    repack: Repack, good: Subject
-) -> None:
+def test_g5_a_torchscript_with_foreign_code_is_not_loaded(repack: Repack, good: Subject) -> None:
     foreign = renamed(good.files["weights.pt"], b"torch.cos(", b"torch.from_file(")
     content = copy.deepcopy(dict(good.content))
     content["weights"]["torchscript"]["sha256"] = hashlib.sha256(foreign).hexdigest()

@@ -1,0 +1,81 @@
+"""Recipes: strict YAML of facts, every mistake named."""
+
+from pathlib import Path
+
+import pytest
+
+from careamics_denoisplit.errors import ConfigurationError
+from careamics_denoisplit_export.recipe import (
+    PLACEHOLDER_AUTHOR,
+    Recipe,
+    default_recipe,
+    load_recipe,
+    recipe_from,
+)
+
+GOOD = """\
+name: ER and actin, widefield 60x
+description: Splits ER and actin.
+authors:
+  - name: Ada Lovelace
+    affiliation: Analytical Engines
+    orcid: 0000-0002-1825-0097
+license: CC-BY-4.0
+pixel_size: 0.108
+test_image: test.tif
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_recipe_is_read(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, GOOD.replace(",", "")))
+
+    assert recipe.authors[0].name == "Ada Lovelace"
+    assert recipe.pixel_size == 0.108
+    assert recipe.test_image == tmp_path / "test.tif"
+    assert recipe.identifier == "er-and-actin-widefield-60x"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: Good name\n", "`description` is missing"),
+        ("name: abc\ndescription: x\n", "`name`"),
+        ("name: a,b and c\ndescription: x\n", "`name`"),
+        ("name: My StarDist model\ndescription: x\n", "Fiji reserves it"),
+        ("name: Good name\ndescription: x\nautor: y\n", "`autor` is no field"),
+        ("name: Good name\ndescription: x\nauthors: []\n", "`authors`"),
+        ("name: Good name\ndescription: x\nauthors: [{name: a/b}]\n", r"`authors\.0\.name`"),
+        ("name: Good name\ndescription: x\nversion: 1.0\n", "`version`.*put it in quotes"),
+        ("name: Good name\ndescription: x\nversion: v1\n", "`version`"),
+        ("name: Good name\ndescription: x\ncite: [{text: y}]\n", "give `doi` or `url`"),
+        ("name: Good name\ndescription: x\npixel_size: -1\n", "`pixel_size`"),
+        ("name: Good name\ndescription: x\npixel_size: .inf\n", "`pixel_size`"),
+        ("name: Good name\ndescription: x\nlicense: true\n", "`license`"),
+        ("name: &a Good name\ndescription: *a\n", "anchor"),
+        ("name: !!python/name:os.system x\ndescription: x\n", "tag"),
+        ("name: one\nname: two\n", "twice"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load_recipe(write(tmp_path, text))
+
+
+def test_a_recipe_that_nobody_wrote_names_no_author() -> None:
+    recipe = default_recipe(("er", "F_actin"))
+
+    assert recipe.authors[0].name == PLACEHOLDER_AUTHOR
+    assert recipe.name == "denoiSplit er F_actin"
+    assert recipe_from(recipe.model_dump(exclude_none=True)) == recipe
+
+
+def test_a_demonstration_says_so_in_its_name() -> None:
+    recipe = Recipe(name="Good name", description="x", status="demonstration")
+
+    assert recipe.title == "Good name (demonstration)"
