@@ -130,7 +130,10 @@ def save_model(folder: Path | str, trained: TrainedModel) -> Path:
         If the folder cannot be written; what was there before is kept.
     """
     folder = Path(folder).absolute()
-    weights = {name: tensor.cpu() for name, tensor in trained.network.state_dict().items()}
+    # Training may lay weights out channel by channel, which safetensors does not store.
+    weights = {
+        name: tensor.cpu().contiguous() for name, tensor in trained.network.state_dict().items()
+    }
     _require_finite(weights, "The trained network")
     config = yaml.safe_dump(trained.config.to_plain(), sort_keys=False, allow_unicode=True)
     with files.whole_folder(folder) as draft:

@@ -243,6 +243,7 @@ def test_the_run_holds_what_users_are_promised(run: Path) -> None:
         "checkpoints/last.ckpt",
         "logs/metrics.csv",
         "logs/denoisplit.log",
+        "report.html",
         "noise_models/noise_model_er.npz",
         "noise_models/noise_model_actin.json",
     } <= files
@@ -512,8 +513,6 @@ def test_tiles_are_those_that_were_asked_for(careamist: DenoiSplitCAREamist) -> 
         ({"tile_overlap": (48, 48)}, "without `tile_size`"),
         ({"tile_size": (64,)}, "`tile_size` must be two numbers"),
         ({"output_axes": "YXC"}, "dimensions of a result are named"),
-        ({"spread": "distilled"}, "'samples' or 'none', got 'distilled'"),
-        ({"method": "magic"}, '"scalar" or "joint", got .magic.'),
         ({"device": "cuda:99"}, "cuda:99"),
     ],
 )
@@ -587,7 +586,6 @@ def test_a_format_is_chosen_by_the_words_of_careamics(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"write_type": "png"}, "'tiff', 'zarr' or 'custom', got 'png'"),
         ({"write_type": "custom"}, "needs `write_extension` and `write_func`"),
         ({"pred_data_target": CLEAN}, "`pred_data_target` is not used"),
     ],

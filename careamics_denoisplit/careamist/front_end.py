@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 from careamics_denoisplit import evaluation
 from careamics_denoisplit.calibration import CalibrationSet, Method
@@ -22,6 +22,7 @@ from careamics_denoisplit.data import DenoiSplitDataModule
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.noise_model import Acquisition, NoiseModelReport
 from careamics_denoisplit.prediction import Spread
+from careamics_denoisplit.report import write_report
 from careamics_denoisplit.training import train as train_run
 
 NOISE_MODELS = "noise_models"
@@ -245,6 +246,7 @@ class DenoiSplitCAREamist(PredictingCAREamist):
         )
         self.config, self.model = module.config, module
         self._keep(TrainedModel.of(module))
+        write_report(self.work_dir)
 
     def calibrate(
         self,
@@ -310,6 +312,7 @@ class DenoiSplitCAREamist(PredictingCAREamist):
                 progress=progress,
             )
         self._keep(trained.with_calibrations(fitted))
+        write_report(self.work_dir)
         return fitted
 
     def evaluate(
@@ -374,13 +377,14 @@ class DenoiSplitCAREamist(PredictingCAREamist):
                 progress=progress,
             )
         evaluation.save_scores(self.work_dir, scores)
+        write_report(self.work_dir)
         return scores
 
     def export_to_bmz(  # type: ignore[override]  # everything after the path is optional
         self,
         path_to_archive: Path | str,
         friendly_model_name: str | None = None,
-        input_array: np.ndarray[Any, Any] | None = None,
+        input_array: npt.NDArray[Any] | None = None,
         authors: list[dict[str, Any]] | None = None,
         general_description: str | None = None,
         data_description: str | None = None,

@@ -40,7 +40,7 @@ class RunFolderCAREamist(CAREamist):
 
     def __init__(
         self,
-        config: DenoiSplitConfiguration | Path | str | None = None,
+        config: Any = None,
         *,
         checkpoint_path: Path | str | None = None,
         bmz_path: Path | str | None = None,
@@ -108,7 +108,7 @@ class RunFolderCAREamist(CAREamist):
 
     def _load_model(  # type: ignore[override]  # our configuration and module
         self,
-        config: DenoiSplitConfiguration | Path | str | None,
+        config: Any,
         checkpoint_path: Path | str | None,
         bmz_path: Path | str | None,
     ) -> tuple[DenoiSplitConfiguration, DenoiSplitModule | None]:
@@ -131,7 +131,7 @@ class RunFolderCAREamist(CAREamist):
 
     @staticmethod
     def _from_config(  # type: ignore[override]  # our configuration; no network before its data
-        config: DenoiSplitConfiguration | Path | str,
+        config: Any,
     ) -> tuple[DenoiSplitConfiguration, None]:
         if isinstance(config, str | Path):
             return load_configuration(config), None

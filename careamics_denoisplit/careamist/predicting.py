@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from careamics_denoisplit.calibration import Method
@@ -119,7 +119,7 @@ class PredictingCAREamist(RunFolderCAREamist):
 
     def predict_arrays(
         self, pred_data: Any, **options: Any
-    ) -> tuple[list[np.ndarray[Any, Any]], list[str]]:
+    ) -> tuple[list[npt.NDArray[Any]], list[str]]:
         """Predict the means only, in the form that careamics returns.
 
         Parameters

@@ -73,11 +73,9 @@ def trained_model(algorithm: Any = "denoisplit", filters: int = 8) -> TrainedMod
 def calibrated(trained: TrainedModel) -> TrainedModel:
     """Return the model with a calibration of 16 samples."""
     random = np.random.default_rng(0)
-    mean = random.normal(100, 20, (2, 4000)).astype(np.float32)
-    spread = random.uniform(1, 3, (2, 4000)).astype(np.float32)
-    pixels = PixelSample(
-        mean, spread, (mean + 2 * spread * random.normal(size=mean.shape)).astype(np.float32)
-    )
+    mean = random.normal(100, 20, (2, 4000))
+    spread = random.uniform(1, 3, (2, 4000))
+    pixels = PixelSample(mean, spread, mean + 2 * spread * random.normal(size=mean.shape))
     fitted = CalibrationSet(channel_names=CHANNELS).with_estimator(
         "samples-16", fit_estimator(pixels, joint=False)
     )
@@ -113,6 +111,17 @@ def test_what_was_saved_comes_back_to_the_bit(tmp_path: Path) -> None:
     ]
     assert torch.equal(loaded.noise_models[1].weight, trained.noise_models[1].weight)
     assert not loaded.network.training
+
+
+def test_the_layout_of_weights_in_memory_plays_no_part(tmp_path: Path) -> None:
+    trained = trained_model()
+    expected = {name: each.clone() for name, each in trained.network.state_dict().items()}
+    trained.network.to(memory_format=torch.channels_last)
+
+    save_model(tmp_path / "model", trained)
+
+    weights = load_model(tmp_path / "model").network.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in expected.items())
 
 
 def test_the_folder_holds_the_files_that_users_are_promised(folder: Path) -> None:
