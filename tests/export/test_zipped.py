@@ -73,8 +73,10 @@ def test_what_was_written_is_read(files: dict[str, bytes]) -> None:
         archive(("rdf.yaml", b"a: 1"), ("RDF.yaml", b"a: 2")),
         encrypted(),
     ],
-    ids=["climb", "absolute", "deep", "backslash", "drive"]
-    + ["newline", "link", "double", "case", "encrypted"],
+    ids=[
+        *("climb", "absolute", "deep", "backslash", "drive"),
+        *("newline", "link", "double", "case", "encrypted"),
+    ],
 )
 @pytest.mark.parametrize("folders", [False, True])
 def test_g2_an_unsafe_member_is_refused(data: bytes, folders: bool) -> None:
