@@ -9,6 +9,7 @@ from careamics_denoisplit.demo import Demo, DemoSettings, run_demo
 TINY = DemoSettings(
     size=128,
     fields=(2, 1, 1),
+    epochs=1,
     training_seconds=3.0,
     n_samples=8,
     network={"filters": 4, "latent_channels": (4, 4)},

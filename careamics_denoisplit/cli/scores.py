@@ -88,7 +88,7 @@ def calibrate(
         }
         for entry in work.values["channels"]:
             work.say(f"{entry['name']}: factor {entry['factor']:.3f} for {samples} samples")
-        work.wrote(run / "model" / "calibration.json", _report(run))
+        work.wrote(run / "model" / "calibration.json", run / REPORT)
 
 
 def evaluate(
@@ -138,9 +138,10 @@ def evaluate(
         work.values = {key: value for key, value in scores.items() if key not in _COMMON_KEYS}
         for line in table(scores["channels"]):
             work.say(line)
-        work.wrote(_report(run))
+        work.wrote(run / REPORT)
 
 
+REPORT = "report.html"
 _COMMON_KEYS = ("version", "command", "seed", "seconds")
 
 
@@ -230,10 +231,3 @@ def _images(
         channels=require_all(noisy, names, "--channel") if noisy else None,
         mixture=mixed or None,
     )
-
-
-def _report(run: Path) -> Path:
-    """Write the page of the run anew."""
-    from careamics_denoisplit.report import write_report
-
-    return write_report(run)

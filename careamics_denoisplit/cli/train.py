@@ -75,7 +75,6 @@ def train(
         work.seed = configuration.seed
 
         from careamics_denoisplit.careamist import DenoiSplitCAREamist
-        from careamics_denoisplit.report import write_report
 
         careamist = DenoiSplitCAREamist(
             configuration, work_dir=run, enable_progress_bar=not common.quiet
@@ -93,7 +92,7 @@ def train(
             device=common.device,
         )
         work.values = {"run": str(run.absolute()), "channel_names": names}
-        work.wrote(run, write_report(run))
+        work.wrote(run, run / "report.html")
 
 
 def _configuration(
