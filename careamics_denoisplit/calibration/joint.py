@@ -20,7 +20,7 @@ from careamics_denoisplit.calibration.pixels import PixelSample
 HIDDEN_UNITS = 16
 """Width of the hidden layer."""
 
-_STEPS = 600
+_STEPS = 1000
 _BATCH = 2048
 _LEARNING_RATE = 0.02
 _RANGE = (0.1, 99.9)

@@ -45,8 +45,8 @@ def draw_result(
 ) -> bytes:
     """Draw mixture, predicted channels, their std and, where known, the truth.
 
-    Prediction and truth of one channel share their contrast limits, and all standard deviations
-    theirs with the error bars beside them; the limits are written below each column.
+    One row for each channel. Prediction and truth of a channel share their contrast limits; the
+    std begins at zero. The limits are written below each image.
 
     Parameters
     ----------
@@ -74,18 +74,19 @@ def draw_result(
     """
     window = np.s_[...] if crop is None else most_structured(mean.sum(axis=0), crop)
     width = "std" if calibrated else "spread"
-    columns: list[list[Panel]] = [[_panel("mixture", mixture[window], "gray")]]
+    rows: list[list[Panel | None]] = []
     for k, name in enumerate(channel_names):
         shown = mean[k][window]
         limits = _limits(shown if truth is None else truth[k][window])
-        column = [Panel(f"{name}, predicted", shown, limits, "gray")]
+        first = None if k else _panel("mixture", mixture[window], "gray")
+        row = [first, Panel(f"{name}, predicted", shown, limits, "gray")]
         if truth is not None:
-            column.append(Panel(f"{name}, truth", truth[k][window], limits, "gray"))
+            row.append(Panel(f"{name}, truth", truth[k][window], limits, "gray"))
         if std is not None:
             top = float(np.percentile(std[k][window], PERCENTILES[1]))
-            column.append(Panel(f"{name}, {width}", std[k][window], (0.0, top), "magma"))
-        columns.append(column)
-    return _draw(columns, pixel_size)
+            row.append(Panel(f"{name}, {width}", std[k][window], (0.0, top), "magma"))
+        rows.append(row)
+    return _draw(rows, mixture[window].shape, pixel_size)
 
 
 def most_structured(image: Real[np.ndarray, "y x"], side: int) -> tuple[slice, slice]:
@@ -103,20 +104,22 @@ def most_structured(image: Real[np.ndarray, "y x"], side: int) -> tuple[slice, s
     return np.s_[y : y + rows, x : x + columns]
 
 
-def _draw(columns: Sequence[Sequence[Panel]], pixel_size: tuple[float, float] | None) -> bytes:
-    depth = max(map(len, columns))
-    height, width = columns[0][0].image.shape
-    size = (_INCHES * len(columns), _INCHES * height / width * depth + 0.3 * depth)
+def _draw(
+    rows: Sequence[Sequence[Panel | None]],
+    shape: tuple[int, ...],
+    pixel_size: tuple[float, float] | None,
+) -> bytes:
+    height, width = shape
+    size = (_INCHES * len(rows[0]), (_INCHES * height / width + 0.3) * len(rows))
     figure = Figure(figsize=size, dpi=_DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(depth, len(columns), squeeze=False)
-    for column, panels in enumerate(columns):
-        for row in range(depth):
-            axis = axes[row, column]
-            if row < len(panels):
-                _show(axis, panels[row])
-            else:
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for line, panels in zip(axes, rows, strict=True):
+        for axis, panel in zip(line, panels, strict=True):
+            if panel is None:
                 axis.axis("off")
+            else:
+                _show(axis, panel)
     if pixel_size is not None:
         _scale_bar(axes[0, 0], width, pixel_size[1])
     content = io.BytesIO()

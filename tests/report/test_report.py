@@ -248,7 +248,7 @@ def test_the_standard_picture_is_a_png_of_all_panels(tmp_path: Path) -> None:
 
     image = imread(path)
 
-    assert image.shape[1] == pytest.approx(3 * 2.6 * 150, abs=2)
+    assert image.shape[1] == pytest.approx(4 * 2.6 * 150, abs=2)
     assert image.std() > 0.1
 
 
