@@ -22,6 +22,7 @@ from careamics_denoisplit.errors import (
 )
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel
 from careamics_denoisplit.training.checkpoint_io import read_checkpoint
+from careamics_denoisplit.training.hardware import Precision
 from careamics_denoisplit.training.position import read_position
 
 CHECKPOINTS = Path("checkpoints")
@@ -124,9 +125,9 @@ def resumed_configuration(
 
 
 def resolved_configuration(
-    config: DenoiSplitConfiguration, statistics: Statistics
+    config: DenoiSplitConfiguration, statistics: Statistics, precision: Precision
 ) -> DenoiSplitConfiguration:
-    """Return the settings with the statistics that were measured.
+    """Return the settings with what was measured and chosen when training started.
 
     Parameters
     ----------
@@ -134,8 +135,13 @@ def resolved_configuration(
         Settings as given; they are not changed.
     statistics : Statistics
         Statistics of the training images, in gray values.
+    precision : str
+        What "auto" means on this machine; a run keeps it wherever it is continued.
     """
     plain = config.to_plain()
+    parameters = plain["training_config"]["trainer_params"]
+    if parameters.get("precision") in (None, "auto"):
+        parameters["precision"] = precision
     plain["data_config"]["normalization"] |= {
         "input_means": [statistics.input_mean],
         "input_stds": [statistics.input_std],
@@ -204,8 +210,11 @@ def _resumable(run: Path, last: Path) -> dict[str, Any] | None:
 def _with_inferred(
     config: DenoiSplitConfiguration, stored: DenoiSplitConfiguration
 ) -> DenoiSplitConfiguration:
-    plain, before = config.to_plain(), stored.to_plain()["data_config"]
-    data = plain["data_config"]
+    plain, old = config.to_plain(), stored.to_plain()
+    parameters = plain["training_config"]["trainer_params"]
+    if parameters.get("precision") in (None, "auto"):
+        parameters["precision"] = old["training_config"]["trainer_params"]["precision"]
+    data, before = plain["data_config"], old["data_config"]
     for key in _INFERRED:
         if data.get(key) in (None, "auto"):
             data[key] = before.get(key)

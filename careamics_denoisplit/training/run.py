@@ -148,7 +148,10 @@ def train(
     checkpoint = find_checkpoint(run, resume=resume, overwrite=overwrite)
     if checkpoint is not None:
         config = resumed_configuration(config, checkpoint)
-    config = resolved_configuration(config, datamodule.statistics)
+    precision = choose_precision(
+        config.training_config.trainer_params.get("precision"), hardware.accelerator
+    )
+    config = resolved_configuration(config, datamodule.statistics, precision)
     module = _build_module(config, datamodule, noise_models, checkpoint, force=force)
     hours = config.training_config.max_hours if max_hours is None else max_hours
     with lock_run(run), _prepared(run, config, overwrite=overwrite):
@@ -162,10 +165,7 @@ def train(
             trainer = lightning.Trainer(
                 **_trainer_parameters(config),
                 **hardware._asdict(),
-                precision=choose_precision(
-                    config.training_config.trainer_params.get("precision"),
-                    hardware.accelerator,
-                ),
+                precision=precision,
                 default_root_dir=run,
                 logger=create_loggers(
                     config,

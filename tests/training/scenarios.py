@@ -35,6 +35,7 @@ def make_config(
     seed: int = 3,
     workers: int = 0,
     every: int | None = 1,
+    best: str = "min",
     trainer: dict[str, Any] | None = None,
     **options: Any,
 ) -> settings.DenoiSplitConfiguration:
@@ -57,10 +58,10 @@ def make_config(
         },
         data_params={"patches_per_epoch": 6},
         trainer_params=trainer or {},
-        checkpoint_params={"monitor": "val_loss", "every_n_train_steps": every},
+        checkpoint_params={"monitor": "val_loss", "mode": best, "every_n_train_steps": every},
         # A schedule that acts within three epochs, so that forgetting it would show.
         lr_scheduler_params=options.pop(
-            "lr_scheduler_params", {"factor": 0.5, "patience": 0, "threshold": 10.0}
+            "lr_scheduler_params", {"factor": 0.5, "patience": 1, "threshold": 10.0}
         ),
         **options,
     )

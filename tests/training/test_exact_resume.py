@@ -41,6 +41,24 @@ def test_e5_a_killed_run_ends_with_the_weights_and_metrics_of_an_unbroken_one(
     assert server.state(run).equals(unbroken())
 
 
+def test_e5_the_best_epoch_of_before_the_break_stays_the_best(
+    server: Server, unbroken: Unbroken, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    # The loss falls, so that the largest is that of the first epoch.
+    config = {"best": "max"}
+    kill = {"step": 7, "number": int(signal.SIGKILL)}
+
+    killed = server.train(run, config=config, signal=kill)
+    resumed = server.train(run, config=config, resume=True)
+
+    assert killed.code == -signal.SIGKILL
+    assert resumed.code == 0, resumed.text
+    assert server.state(run).equals(unbroken(**config))
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["position"]["epoch"] == 1
+
+
 def test_e5_any_number_of_workers_gives_the_same_run(
     server: Server, unbroken: Unbroken, tmp_path: Path
 ) -> None:

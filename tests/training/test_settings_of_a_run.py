@@ -15,12 +15,8 @@ from careamics_denoisplit.errors import (
     OutputExistsError,
 )
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelInfo
-from careamics_denoisplit.training import describe_progress, read_metrics, train
-from careamics_denoisplit.training.hardware import (
-    choose_device,
-    choose_precision,
-    has_fast_bfloat16,
-)
+from careamics_denoisplit.training import describe_progress, hardware, read_metrics, train
+from careamics_denoisplit.training.hardware import choose_device, choose_precision
 from careamics_denoisplit.training.position import Position, read_position, store_position
 
 
@@ -66,10 +62,11 @@ def test_the_stored_configuration_holds_the_measured_statistics(
 
 
 def test_the_module_that_is_returned_has_the_best_weights(tiny: ModuleType, tmp_path: Path) -> None:
-    module = start(tiny, tmp_path / "run", {"epochs": 3})
+    # The loss falls, so that the largest is not that of the last epoch.
+    module = start(tiny, tmp_path / "run", {"epochs": 3, "best": "max"})
 
     table = read_metrics(tmp_path / "run" / "logs" / "metrics.csv")
-    best = min(range(3), key=lambda epoch: float(table[epoch]["val_loss"]))
+    best = max(range(3), key=lambda epoch: float(table[epoch]["val_loss"]))
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
     assert best < 2, "this training must have its best epoch before its last"
     assert read_position(checkpoint).epoch == best + 1
@@ -229,7 +226,6 @@ def test_the_best_device_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("setting", "accelerator", "precision"),
     [
-        (None, "cpu", "32-true"),
         ("auto", "cuda", "32-true"),
         (32, "cpu", "32-true"),
         ("bf16", "cpu", "bf16-mixed"),
@@ -248,8 +244,27 @@ def test_an_unknown_precision_is_named() -> None:
         choose_precision("half", "cpu")
 
 
-def test_fast_bfloat16_is_a_property_of_the_processor() -> None:
-    assert has_fast_bfloat16() in {True, False}
+@pytest.mark.parametrize(("fast", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+@pytest.mark.parametrize("setting", [None, "auto"])
+def test_bfloat16_is_chosen_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch, setting: str | None, fast: bool, precision: str
+) -> None:
+    assert hardware.has_fast_bfloat16() in {True, False}
+    monkeypatch.setattr(hardware, "has_fast_bfloat16", lambda: fast)
+
+    assert choose_precision(setting, "cpu") == precision
+
+
+def test_a_run_keeps_its_precision_on_another_machine(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for epochs, fast in ((1, True), (2, False)):
+        monkeypatch.setattr(hardware, "has_fast_bfloat16", lambda fast=fast: fast)
+        config = {"epochs": epochs, "trainer": {"precision": "auto"}}
+        start(tiny, tmp_path / "run", config, resume=epochs > 1)
+
+    log = (tmp_path / "run" / "logs" / "denoisplit.log").read_text(encoding="utf-8")
+    assert log.count("precision bf16-mixed") == 2
 
 
 def test_a_position_survives_a_checkpoint() -> None:
