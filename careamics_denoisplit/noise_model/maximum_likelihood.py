@@ -1,12 +1,14 @@
 """The fit itself: weights of a mixture that make observed pairs most probable."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float32
-from scipy.optimize import nnls
+from scipy.optimize import minimize, nnls
 from torch import Tensor
 
 from careamics_denoisplit.errors import NoiseModelError
@@ -20,11 +22,14 @@ MAX_STEPS: Final = 150
 PAIRS_FOR_START: Final = 30_000
 """Pairs that the fit starts with."""
 
-PAIRS_AT_ONCE: Final = 30_000
-"""Pairs whose graph is held in memory at once."""
+PAIRS_AT_ONCE: Final = 15_000
+"""Pairs whose graph is held in memory at once; it then fits into the cache of a processor."""
 
 LAST_STEPS: Final = 20
 """Steps on all pairs, from the weights that the first ones gave."""
+
+SETTLED: Final = 1e-7
+"""Relative change of the likelihood in one step below which there is nothing left to gain."""
 
 RESTRAINT: Final = 1e-3
 """Nats that a mixture loses when a coefficient of a width or a logit leaves its start by one."""
@@ -103,45 +108,48 @@ def fit_weights(
     scale = float(np.sqrt(np.average(curve.variance, weights=curve.counts)))
     start = _initial_weights(curve, (low, high), n_gaussians, n_coefficients)
     start[:n_gaussians] /= scale  # means in units of the noise, so that all steps are alike
-    weight = torch.from_numpy(start).requires_grad_()
+    units = np.ones_like(start)
+    units[:n_gaussians] = scale
     # Of several Gaussians one may be nearly absent somewhere, its width there is anybody's guess.
-    first = weight.detach().clone()
     pull = RESTRAINT if n_gaussians > 1 else 0.0
 
-    def in_gray_values() -> Tensor:
-        return torch.cat([weight[:n_gaussians] * scale, weight[n_gaussians:]])
-
-    def descend(part: slice, steps: int) -> None:
-        optimiser = torch.optim.LBFGS(
-            [weight], max_iter=steps, tolerance_change=1e-6, line_search_fn="strong_wolfe"
-        )
-
-        def negative_log_likelihood() -> Tensor:
-            optimiser.zero_grad()
-            loss = pull * (weight - first)[n_gaussians:].square().sum()
+    def negative_log_likelihood(
+        flat: npt.NDArray[np.float64], part: slice
+    ) -> tuple[float, npt.NDArray[np.float64]]:
+        weight = torch.from_numpy(flat.reshape(start.shape) * units).requires_grad_()
+        count, nats = len(s[part]), 0.0
+        for some_s, some_x in zip(
+            torch.split(s[part], PAIRS_AT_ONCE), torch.split(x[part], PAIRS_AT_ONCE), strict=True
+        ):
+            mixture = components(weight, signal_range, floor, some_s)
+            loss = -mixture_log_prob(mixture, some_x).sum() / count
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            signals, observations = (
-                torch.split(s[part], PAIRS_AT_ONCE),
-                torch.split(x[part], PAIRS_AT_ONCE),
-            )
-            for some_s, some_x in zip(signals, observations, strict=True):
-                mixture = components(in_gray_values(), signal_range, floor, some_s)
-                nats = -mixture_log_prob(mixture, some_x).sum() / len(s[part])
-                nats.backward()  # type: ignore[no-untyped-call]  # the same
-                loss = loss.detach() + nats.detach()
-            return loss
-
-        optimiser.step(negative_log_likelihood)  # type: ignore[no-untyped-call]  # the same
+            nats += float(loss.detach())
+        away = flat.reshape(start.shape) - start
+        away[:n_gaussians] = 0
+        gradient = np.asarray(weight.grad) * units + 2 * pull * away
+        return nats + pull * float((away**2).sum()), gradient.ravel()
 
     # Most of the way on every n-th pair: the blocks come in random order.
-    descend(slice(None, None, max(1, len(s) // PAIRS_FOR_START)), MAX_STEPS)
-    descend(slice(None), LAST_STEPS)
-    if not bool(torch.isfinite(weight).all()):
+    few = slice(None, None, max(1, len(s) // PAIRS_FOR_START))
+    found = start.ravel()
+    with _one_thread():
+        for part, steps in ((few, MAX_STEPS), (slice(None), LAST_STEPS)):
+            found = minimize(
+                negative_log_likelihood,
+                found,
+                args=(part,),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": steps, "ftol": SETTLED},
+            ).x
+    if not np.isfinite(found).all():
         raise NoiseModelError(
             f"No finite noise model of {n_gaussians} Gaussians with {n_coefficients} coefficients "
             "was found. Ask for fewer of both, or check the images for outliers."
         )
-    return GaussianMixtureNoiseModel(in_gray_values().detach().float(), low, high, min_variance)
+    weight = torch.from_numpy(found.reshape(start.shape) * units)
+    return GaussianMixtureNoiseModel(weight.float(), low, high, min_variance)
 
 
 def default_min_variance(curve: VarianceCurve) -> float:
@@ -184,3 +192,14 @@ def _variance_polynomial(
 
 def _float64(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: on parts this small several spend their time on waiting."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
