@@ -194,11 +194,11 @@ class _Check:
                 f"The {what} data have different numbers of images: {counts}. Give one of each "
                 "for every field."
             )
-        for field in opened.fields():
-            shapes = {plane.shape for plane in field.channels}
+        for partners in zip(*opened.channels, strict=False):
+            shapes = {plane.shape for plane in partners}
             if len(shapes) > 1:
                 self.problems.append(
-                    f"{field.channels[0].name}: the channels of one field differ in size: "
+                    f"{partners[0].name}: the channels of one field differ in size: "
                     f"{sorted(shapes)}."
                 )
         small = [
@@ -266,8 +266,11 @@ class _Check:
 
     def _compare_mixture(self, opened: Opened) -> None:
         """Compare the mixture with sum and mean of the channels."""
-        if len({len(p) for p in (*opened.channels, opened.mixture or ())}) > 1:
-            self.problems.append("Mixture and channels have different numbers of images.")
+        shapes = [
+            [plane.shape for plane in planes] for planes in (*opened.channels, opened.mixture or ())
+        ]
+        if any(other != shapes[0] for other in shapes):
+            self.problems.append("Mixture and channels differ in number or size of their images.")
             return
         fit, refused = self._attempt(lambda: compare_mixture(opened.fields()))
         if fit is None or refused:

@@ -148,12 +148,17 @@ class MixtureFitter:
         Raises
         ------
         DataError
-            If no pixel was added.
+            If no pixel was added, or one that is NaN or infinite.
         """
         products, known = self._products, self.count + 1
         pixels = products[self.count, self.count]
         if pixels == 0:
             raise DataError("No pixel of the mixture was compared with the channels.")
+        if not np.isfinite(products).all():
+            raise DataError(
+                "Mixture and channels cannot be compared: some pixels are NaN or infinite. "
+                "Replace them, or crop them away."
+            )
         solution = np.linalg.lstsq(products[:known, :known], products[:known, -1], rcond=None)[0]
         mean = products[self.count, -1] / pixels
         variance = products[-1, -1] / pixels - mean**2

@@ -76,9 +76,11 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
         if statistics is None:
             for image in (*training.images, *(validation.images if validation else ())):
                 check_pixels(image, refuse_constant=True)
+        # Before frames are set aside: afterwards a missing image would no longer show.
+        self._require_pairs(training, "training")
+        if validation is not None:
+            self._require_pairs(validation, "validation")
         self.training, self.validation = self._separate(training, validation)
-        self._require_pairs(self.training, "training")
-        self._require_pairs(self.validation, "validation")
         self._require_size()
         self.mixture_fit = self._compare_mixture()
         self.statistics = statistics or with_given_values(self._measure(), config)

@@ -153,6 +153,11 @@ def _by_name(
 ) -> list[_Indexed]:
     """Open one source for each channel."""
     given = {channel_identifier(name): source for name, source in target.items()}
+    if len(given) < len(target):
+        raise DataError(
+            f"Some names of the {what} data mean the same channel: {list(target)} become "
+            f"{list(given)}. Give each channel once."
+        )
     missing = [name for name in names if name not in given]
     superfluous = [name for name in given if name not in names]
     if missing or superfluous:

@@ -29,9 +29,9 @@ def split_by_frame(channels: Sequence[Sequence[Plane]], fraction: float) -> Spli
     Parameters
     ----------
     channels : sequence of C sequences of Plane
-        Planes of each channel, in equal number.
+        Planes of each channel; of channels of unequal number all are used.
     fraction : float
-        Share of planes to set aside; at least one is.
+        Share of planes (of the shortest channel) to set aside; at least one is.
 
     Returns
     -------
@@ -51,8 +51,8 @@ def split_by_frame(channels: Sequence[Sequence[Plane]], fraction: float) -> Spli
             'Split by rows (`validation_split: "rows"`), or give validation data.'
         )
     return Split(
-        tuple(tuple(planes[: count - held]) for planes in channels),
-        tuple(tuple(planes[count - held : count]) for planes in channels),
+        tuple(tuple(planes[:-held]) for planes in channels),
+        tuple(tuple(planes[-held:]) for planes in channels),
     )
 
 
@@ -170,10 +170,12 @@ def _is_part(small: Plane, large: Plane) -> bool:
     probe = small.crop(y, x, side, side)
     if np.ptp(probe) == 0:
         return False
-    top = 0
+    # A line of zeros begins at every place of a dark background, the most varied one rarely.
+    rarest = int(np.argmax([np.unique(line).size for line in probe]))
+    top = -rarest
     for block in large.blocks():
-        for row, column in _starts(block, probe[0]):
-            if top + row + side > large.shape[0]:
+        for row, column in _starts(block, probe[rarest]):
+            if not 0 <= top + row <= large.shape[0] - side:
                 continue
             if np.array_equal(large.crop(top + row, column, side, side), probe):
                 return True

@@ -226,7 +226,7 @@ def compute_statistics(
         )
     moments = [Moments() for _ in names]
     input_moments = Moments()
-    sample = PixelSample((n_pixels or 1) if n_pixels else _LARGEST_SAMPLE)
+    sample = PixelSample(n_pixels or _LARGEST_SAMPLE)
     if mixture is not None:
         for index, plane in enumerate(mixture):
             _require_finite(plane, "mixture", index)

@@ -46,6 +46,7 @@ TRAIN, HELD = field(3), field(4)
 def config(**options: Any) -> DenoiSplitConfiguration:
     """A small configuration."""
     data = {"patch_size": 32, "batch_size": 4, "num_workers": 0} | options
+    data["data_params"] = {"patches_per_epoch": None} | options.get("data_params", {})
     return create_advanced_denoisplit_config("x", NAMES, **data)
 
 
@@ -151,6 +152,20 @@ def test_frames_can_be_split_off() -> None:
 
     assert len(data.training.channels[0]) == 2
     assert len(data.val_dataset) == 4
+
+
+def test_a_missing_image_shows_before_frames_are_split_off() -> None:
+    given = config(data_params={"validation_split": "frames"})
+
+    with pytest.raises(DataError, match="3 images of 'er' and 2 of 'actin'"):
+        DenoiSplitDataModule(given, {"er": list(TRAIN[:, 0]), "actin": list(TRAIN[1:, 1])})
+
+
+def test_two_names_of_one_channel_are_refused() -> None:
+    twice = {"er": TRAIN[:, 0], "actin": TRAIN[:, 1], " actin": TRAIN[:, 0]}
+
+    with pytest.raises(DataError, match="Give each channel once"):
+        DenoiSplitDataModule(config(), twice, val_data_target=HELD)
 
 
 def test_rows_can_be_split_off_with_a_gap_of_a_patch() -> None:

@@ -1,5 +1,7 @@
 """Splits that cannot leak."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,3 +101,29 @@ def test_flat_regions_are_no_leak() -> None:
     training[0, 0, 0], held[0, 0, 0] = 1, 2
 
     refuse_leak((planes(training),), (planes(held),))
+
+
+def test_all_frames_of_channels_of_unequal_number_are_used() -> None:
+    split = split_by_frame((planes(DATA), planes(DATA[:3])), 0.3)
+
+    assert [len(part) for part in split.training] == [3, 2]
+    assert [len(part) for part in split.validation] == [1, 1]
+
+
+def test_a_dark_background_does_not_slow_the_search_for_a_leak() -> None:
+    rng = np.random.default_rng(3)
+    dark = np.zeros((2, 256, 256), dtype=np.uint16)
+    dark[:, 122:134] = rng.integers(0, 4000, (2, 12, 256))
+    known, held = planes(dark)
+    calls: list[int] = []
+
+    class Counted:
+        data_shape, source = known.stack.data_shape, "known"
+
+        def extract_patch(self, *key: Any) -> np.ndarray:
+            calls.append(1)
+            return known.stack.extract_patch(*key)
+
+    refuse_leak(((known._replace(stack=Counted()),),), ((held,),))
+
+    assert len(calls) < 10
