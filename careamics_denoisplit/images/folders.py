@@ -125,7 +125,13 @@ def _images_of_folder(folder: Path) -> list[Path]:
 def _matches(pattern: Path) -> list[Path]:
     anchor = Path(pattern.anchor) if pattern.is_absolute() else Path()
     relative = str(pattern.relative_to(pattern.anchor)) if pattern.is_absolute() else str(pattern)
-    found = sorted(path for path in anchor.glob(relative) if not path.name.startswith("."))
+    try:
+        found = sorted(path for path in anchor.glob(relative) if not path.name.startswith("."))
+    except ValueError as error:  # `**` beside other letters
+        raise DataError(
+            f"{pattern} is no pattern: {error}. Write `**` as a folder of its own, such as "
+            "`data/**/*.tif`."
+        ) from error
     images = [path for path in found if file_kind(path) is not None]
     if not images:
         rest = f" ({_list_skipped(tuple(found))})" if found else ""

@@ -24,6 +24,8 @@ _CHUNK = 512
 _SMALLEST_LEVEL = 256
 _COLORS = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF", "FFFFFF")
 _SOFTWARE = "careamics-denoisplit"
+# Offsets of classic TIFF have 32 bits; noise hardly compresses, and metadata need room too.
+_LARGEST_CLASSIC_TIFF = 2**32 - 2**25
 
 
 def write_prediction_tiff(path: Path, array: xr.DataArray, *, name: str = "") -> None:
@@ -62,6 +64,8 @@ def write_prediction_tiff(path: Path, array: xr.DataArray, *, name: str = "") ->
             temporary,
             values,
             ome=True,
+            # tifffile decides this for pixels that are not compressed only.
+            bigtiff=values.nbytes > _LARGEST_CLASSIC_TIFF,
             photometric="minisblack",
             compression="zlib",
             metadata=metadata,

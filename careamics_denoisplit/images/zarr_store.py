@@ -252,8 +252,8 @@ def _require_chunks(array: Any, path: Path) -> None:
     if missing:
         raise _missing(path, missing)
     if array.shards is not None:
-        for name in _keys(array, everything):
-            _require_inner_chunks(array, path, name)
+        for at in _coordinates(array, everything):
+            _require_inner_chunks(array, path, at)
 
 
 def _missing(path: Path, names: list[str]) -> DataError:
@@ -292,17 +292,17 @@ def _first_damaged(array: Any, key: Slices) -> str:
     return "a chunk"
 
 
-def _require_inner_chunks(array: Any, path: Path, name: str) -> None:
+def _require_inner_chunks(array: Any, path: Path, at: tuple[int, ...]) -> None:
     """Find inner chunks that a shard leaves out, in the index at its end."""
+    name = str(array.metadata.encode_chunk_key(at))
     inner = tuple(array.chunks)
     per_shard = tuple(n // i for n, i in zip(_grid(array), inner, strict=True))
     count = math.prod(per_shard)
     index_bytes = 16 * count + 4  # offset and length of each inner chunk, then crc32c
-    data = (path / name).read_bytes() if count * 16 > 2**26 else _tail(path / name, index_bytes)
+    data = _tail(path / name, index_bytes)
     if len(data) < index_bytes:
         raise DataError(f"{path / name} is cut off: its index is missing. Copy the store again.")
     index = np.frombuffer(data[-index_bytes:-4], "<u8").reshape(*per_shard, 2)
-    at = _position(array, name)
     for local in zip(*np.nonzero((index == _ABSENT).all(-1)), strict=True):
         first = [
             (a * n + int(i)) * c for a, n, i, c in zip(at, per_shard, local, inner, strict=True)
@@ -320,10 +320,3 @@ def _tail(path: Path, count: int) -> bytes:
     with path.open("rb") as file:
         file.seek(max(0, size - count))
         return file.read()
-
-
-def _position(array: Any, name: str) -> tuple[int, ...]:
-    everything = tuple(slice(0, size) for size in array.shape)
-    return next(
-        at for at in _coordinates(array, everything) if array.metadata.encode_chunk_key(at) == name
-    )

@@ -1,6 +1,7 @@
 """Row B5: which files of a folder are images, and when a folder is ambiguous."""
 
 import logging
+import sys
 import time
 from pathlib import Path
 
@@ -92,6 +93,17 @@ def test_patterns_are_sorted_and_reach_into_folders(tmp_path: Path) -> None:
     assert [Path(image.source).parent.name for image in images] == ["1", "2"]
     with pytest.raises(DataError, match="No image matches"):
         read_images(tmp_path / "*.tif")
+
+
+def test_two_stars_beside_letters_are_an_error_that_tells_the_right_way(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif")
+    pattern = tmp_path / "**.tif"
+
+    if sys.version_info < (3, 13):
+        with pytest.raises(DataError, match="folder of its own"):
+            read_images(pattern)
+    else:  # from then on they mean one star
+        assert len(read_images(pattern)) == 1
 
 
 def test_b7_an_existing_name_is_never_taken_for_a_pattern(tmp_path: Path) -> None:

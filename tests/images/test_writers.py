@@ -17,6 +17,7 @@ from careamics_denoisplit.images import (
     read_images,
     write_prediction_tiff,
     write_prediction_zarr,
+    writers,
 )
 
 NAMES = ("er", "F_actin")
@@ -45,6 +46,18 @@ def test_a_tiff_keeps_values_names_and_pixel_size(
     assert image.pixel_size == (pytest.approx(size) if size else None)
     np.testing.assert_array_equal(image.data, array)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_tiff_beyond_the_reach_of_its_offsets_is_a_big_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, array = tmp_path / "a.ome.tif", prediction(DIMS[0])
+    monkeypatch.setattr(writers, "_LARGEST_CLASSIC_TIFF", array.nbytes - 1)
+    write_prediction_tiff(path, array)
+
+    with tifffile.TiffFile(path) as file:
+        assert file.is_bigtiff
+    np.testing.assert_array_equal(read_images(path)[0].data, array)
 
 
 def test_a_tiff_is_what_other_programs_expect(tmp_path: Path) -> None:
