@@ -238,6 +238,11 @@ def require_valid_parameters(
             f"The weights of a noise model must be finite, got {count} of {weight.numel()} that "
             "are NaN or infinite. Fit the noise model again."
         )
+    if not bool(torch.isfinite(weight.chunk(3)[1].float().exp()).all()):
+        raise NoiseModelError(
+            "The variance of a noise model must be finite, got a coefficient of "
+            f"exp({float(weight.chunk(3)[1].max()):g}). Fit the noise model again."
+        )
     # Compared as float32, the precision of the buffers: 1e9 and 1e9 + 1 are equal there.
     low, high = np.float32(min_signal), np.float32(max_signal)
     if not (np.isfinite(low) and np.isfinite(high) and low < high):

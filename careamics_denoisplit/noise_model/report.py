@@ -167,7 +167,6 @@ def write_report(
     from careamics_denoisplit.noise_model.picture import draw_report  # matplotlib is slow
 
     folder = Path(folder).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
     stem = f"noise_model_{safe_name(report.channel)}"
     paths = tuple(folder / f"{stem}.{suffix}" for suffix in ("npz", "json", "png"))
     picture = draw_report(report)

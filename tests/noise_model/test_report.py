@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from scipy import stats
 from scipy.ndimage import gaussian_filter
 
+from careamics_denoisplit.errors import StorageError
 from careamics_denoisplit.noise_model import (
     NoiseModelReport,
     fit_from_pairs,
@@ -28,6 +29,14 @@ GOOD = Figures(
     clipped=0.0,
     correlation=0.02,
 )
+
+
+def test_e9_a_file_in_place_of_the_folder_is_named(pair: Any, tmp_path: Path) -> None:
+    fitted = fit_from_pairs(pair.signal, pair.observation, channel="er", max_pairs=2000)
+    (tmp_path / "taken").write_bytes(b"x")
+
+    with pytest.raises(StorageError, match="taken"):
+        fitted.save(tmp_path / "taken")
 
 
 def test_a_report_is_written_as_model_json_and_picture(pair: Any, tmp_path: Path) -> None:

@@ -234,6 +234,7 @@ def test_d2_a_compressed_bomb_is_refused(tmp_path: Path) -> None:
         ({"trained_weight": np.array([[np.nan, 0.0]] * 3)}, "weights .* finite, got 3 of 6"),
         ({"trained_weight": np.array([[np.inf, 0.0]] * 3)}, "weights .* finite, got 3 of 6"),
         ({"trained_weight": np.full((3, 2), 1e300)}, "weights .* finite, got 6 of 6"),
+        ({"trained_weight": np.full((3, 2), 100.0)}, r"variance .* finite, got .* exp\(100\)"),
         ({"min_signal": np.float32(100)}, "min_signal below max_signal"),
         ({"min_signal": np.float32(200)}, "min_signal below max_signal"),
         ({"max_signal": np.float32(np.nan)}, "min_signal below max_signal"),
