@@ -2,11 +2,11 @@
 
 import errno
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
 from careamics_denoisplit.errors import InputError, OutputExistsError, StorageError
+from careamics_denoisplit.files.whole import temporary_beside
 
 
 def require_absent(path: Path, overwrite: bool) -> None:
@@ -56,7 +56,7 @@ def require_writable(folder: Path) -> None:
         raise InputError(
             f"The output folder {folder} cannot be made: {place} is a file. Choose another folder."
         )
-    probe = place / f".denoisplit-probe-{secrets.token_hex(4)}"
+    probe = temporary_beside(place / "probe")
     try:
         probe.write_bytes(b"x" * 4096)
     except OSError as error:

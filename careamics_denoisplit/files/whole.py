@@ -71,7 +71,7 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
         If making, writing, flushing or renaming the file fails.
     """
     path = Path(path)
-    temporary = _beside(path)
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = _create(temporary)
@@ -110,7 +110,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         If making, writing, flushing or renaming the folder fails.
     """
     path = Path(path)
-    temporary = _beside(path)
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         restore_folder(path)
@@ -167,6 +167,15 @@ def remove_litter(folder: Path) -> tuple[str, ...]:
     return tuple(path.name for path in found)
 
 
+def temporary_beside(path: Path) -> Path:
+    """Name a file or folder beside `path` that `remove_litter` removes after a kill."""
+    # The suffix is kept because numpy and tifffile look at it, the name is not because it
+    # may already have the greatest length that the file system allows.
+    suffix = "".join(path.suffixes[-2:])[-20:]
+    unique = secrets.token_hex(4)
+    return path.parent / f".denoisplit-{_HOST}-{os.getpid()}-{unique}-{suffix}"
+
+
 def is_temporary(path: Path) -> bool:
     """Say whether a file or folder is an unfinished one of this module."""
     return path.name.startswith((_SET_ASIDE, ".denoisplit-lock")) or bool(
@@ -198,18 +207,10 @@ def process_is_alive(pid: int) -> bool:
 
 
 def _windows_process_is_alive(pid: int) -> bool:
-    # On Windows `os.kill(pid, 0)` ends the process; psutil comes with lightning's tools.
+    # On Windows `os.kill(pid, 0)` ends the process.
     import psutil
 
     return bool(psutil.pid_exists(pid))
-
-
-def _beside(path: Path) -> Path:
-    # The suffix is kept because numpy and tifffile look at it, the name is not because it
-    # may already have the greatest length that the file system allows.
-    suffix = "".join(path.suffixes[-2:])[-20:]
-    unique = secrets.token_hex(4)
-    return path.parent / f".denoisplit-{_HOST}-{os.getpid()}-{unique}-{suffix}"
 
 
 def _create(path: Path) -> int:

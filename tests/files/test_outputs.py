@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from careamics_denoisplit.errors import InputError, OutputExistsError, StorageError
-from careamics_denoisplit.files import require_absent, require_writable
+from careamics_denoisplit.files import (
+    remove_litter,
+    require_absent,
+    require_writable,
+    whole,
+)
 
 
 def test_an_existing_output_is_refused_with_the_way_out(tmp_path: Path) -> None:
@@ -81,3 +86,16 @@ def test_b8_a_folder_of_another_owner_is_refused_to_a_real_user(tmp_path: Path) 
     )
 
     assert result.returncode == 0, result.stderr.decode()
+
+
+def test_e3_the_probe_of_a_killed_process_is_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    require_writable(tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(whole, "process_is_alive", lambda _: False)
+    (probe,) = tmp_path.iterdir()
+
+    assert remove_litter(tmp_path) == (probe.name,)
+    assert list(tmp_path.iterdir()) == []
