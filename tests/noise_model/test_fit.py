@@ -52,8 +52,12 @@ def test_skewed_noise_is_described_by_more_gaussians(pair: Any) -> None:
     skewed = 15 * (rng.gamma(1.5, size=pair.signal.shape) - 1.5)
     observation = (pair.signal + skewed).astype(np.float32)
 
-    fitted = fit_from_pairs(pair.signal, observation, channel="er")
-    single = fit_from_pairs(pair.signal, observation, channel="er", n_gaussians=1)
+    fitted, single = (
+        fit_from_pairs(
+            pair.signal, observation, channel="er", max_pairs=40_000, n_gaussians=gaussians
+        )
+        for gaussians in (None, 1)
+    )
 
     assert fitted.model.n_gaussians == 3
     assert fitted.report.heldout_nll < single.report.heldout_nll - 0.05
