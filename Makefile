@@ -41,7 +41,7 @@ docs: install ## build the documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 test: install ## run every test
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
 demo: install ## the whole way on a generated sample, in demo/
 	$(BIN)/denoisplit demo --out demo --overwrite

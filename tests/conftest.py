@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# Test processes share the cores: threads of theirs would wait for each other. Read by torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).parents[1]
 REQUIRED = frozenset(filter(None, os.environ.get("DENOISPLIT_REQUIRE", "").split(",")))
 """What must be present; a test that needs something else that is absent is skipped."""
