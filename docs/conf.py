@@ -30,7 +30,7 @@ myst_heading_anchors = 3
 # The tutorial runs once for each change of its source.
 nb_execution_mode = "cache"
 nb_execution_cache_path = "_build/notebooks"
-nb_execution_timeout = 300
+nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
