@@ -117,7 +117,7 @@ def _images_of_folder(folder: Path) -> list[Path]:
         _LOGGER.warning("%s: %s", folder, _list_skipped(found.skipped))
     if not found.images:
         rest = f" ({_list_skipped(found.skipped)})" if found.skipped else ""
-        raise DataError(f"The folder {folder} holds no image{rest}.")
+        raise DataError(f"The folder {folder} holds no image{rest}. Name the folder of the images.")
     _require_one_kind(found.images, str(folder))
     return list(found.images)
 

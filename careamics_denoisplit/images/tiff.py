@@ -31,6 +31,14 @@ from careamics_denoisplit.images.ome import (
 # Letters of tifffile that are plain series of planes.
 _LETTERS = {"I": "?", "Q": "?", "R": "S", "P": "S", "H": "S", "V": "S"}
 _COLORS = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
+_OTHER_FILES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"\x89HDF": "HDF5",
+    b"ZISRAWFI": "CZI",
+    b"PK\x03\x04": "ZIP",
+}
 _OME_TYPES = {"float": "float32", "double": "float64", "bit": "bool"}
 
 
@@ -183,6 +191,11 @@ def open_tiff(path: Path, *, walk: bool = True) -> Iterator[tifffile.TiffFile]:
         except (DataError, MemoryError):
             raise
         except Exception as error:  # tifffile raises seven kinds of errors on damaged files
+            if (kind := _kind_of_other_file(path)) is not None:
+                raise DataError(
+                    f"{path} has the name of a TIFF file but is a {kind} file; renaming converts "
+                    "nothing. Export the raw image as TIFF."
+                ) from error
             raise _damaged(path, f"{type(error).__name__}: {error}") from error
     if records:
         raise _damaged(path, records[0])
@@ -205,6 +218,16 @@ def _error_records() -> Iterator[list[str]]:
     finally:
         logger.removeHandler(collector)
         logger.propagate = propagates
+
+
+def _kind_of_other_file(path: Path) -> str | None:
+    """Name the format of a file that was only renamed, or None."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return None
+    return next((kind for mark, kind in _OTHER_FILES.items() if start.startswith(mark)), None)
 
 
 def _damaged(path: Path, reason: str) -> DataError:

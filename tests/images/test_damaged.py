@@ -120,3 +120,16 @@ def test_b2_changed_pixels_are_an_error_where_the_format_has_a_checksum(sound_fi
 
         assert sound_file.name not in WITH_CHECKSUM
         assert values.shape == VALUES.shape
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"), [(b"\xff\xd8\xff\xe0", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG")]
+)
+def test_b1_a_renamed_file_of_another_kind_is_called_by_its_kind(
+    tmp_path: Path, start: bytes, kind: str
+) -> None:
+    path = tmp_path / "renamed.tif"
+    path.write_bytes(start + bytes(100))
+
+    with pytest.raises(DataError, match=f"name of a TIFF file but is a {kind} file"):
+        read_images(path)

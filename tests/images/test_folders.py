@@ -40,7 +40,7 @@ def test_b5_what_is_no_image_is_skipped_and_listed(
 
 
 def test_b5_an_empty_folder_is_an_error_that_lists_what_is_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no image\.$"):
+    with pytest.raises(DataError, match=r"holds no image\. Name the folder"):
         read_images(tmp_path)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DataError, match=r"holds no image \(skipped 1 files .*notes\.txt"):
