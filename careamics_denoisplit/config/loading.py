@@ -4,11 +4,13 @@ import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
+from lightning.pytorch import Trainer
 from pydantic import BaseModel, ValidationError
 
 from careamics_denoisplit import files
@@ -70,6 +72,7 @@ def configuration_from_dict(values: object) -> DenoiSplitConfiguration:
         )
     plain = _migrate(dict(values))
     _refuse_unknown(plain, DenoiSplitConfiguration, "")
+    _refuse_unknown_of_trainer(plain)
     _refuse_non_finite(plain, "")
     try:
         text = json.dumps(plain, allow_nan=False)
@@ -223,6 +226,19 @@ def _refuse_unknown(values: Mapping[str, Any], model: type[BaseModel], where: st
             inner = _model_for(fields[key].annotation, value)
             if inner is not None:
                 _refuse_unknown(value, inner, path)
+
+
+def _refuse_unknown_of_trainer(plain: Mapping[str, Any]) -> None:
+    """Refuse settings that Lightning's trainer does not have; no model lists them."""
+    training = plain.get("training_config")
+    given = training.get("trainer_params") if isinstance(training, Mapping) else None
+    if not isinstance(given, Mapping):
+        return
+    known = signature(Trainer).parameters
+    for key in given:
+        if key not in known:
+            path = f"training_config.trainer_params.{key}"
+            raise ConfigurationError(_unknown_key(path, str(key), known))
 
 
 def _unknown_key(path: str, key: str, known: Mapping[str, Any]) -> str:

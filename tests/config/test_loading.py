@@ -90,6 +90,7 @@ def test_c1_an_unknown_key_is_refused_at_every_level(path: tuple[str, ...]) -> N
         (("data_config", "normalization"), "input_mean", "input_means"),
         (("data_config", "patching"), "patchsize", "patch_size"),
         (("training_config",), "trainer_parms", "trainer_params"),
+        (("training_config", "trainer_params"), "max_epoch", "max_epochs"),
         ((), "algoritm_config", "algorithm_config"),
     ],
 )
