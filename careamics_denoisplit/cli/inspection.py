@@ -90,6 +90,7 @@ def inspect(
         found.attempt(lambda: _compare_mixture(found, training, list(channels)))
         if held := opened.get("validation"):
             found.attempt(lambda: refuse_leak(training.channels, held.channels))
+            _compare_amounts(found, training, held)
         if clean := opened.get("truth"):
             found.attempt(lambda: _compare_truth(found, training, clean, list(channels)))
     return found
@@ -122,9 +123,20 @@ def _open(
     if len(set(counts.values())) > 1:
         found.warnings.append(
             f"The channels of the {what} data have different numbers of planes, "
-            f"{_listed(counts)}; those beyond the shortest have no partner."
+            f"{_listed(counts)}; those beyond the shortest have no partner. Training refuses them "
+            'unless `algorithm_config.pairing` is "independent".'
         )
     return opened
+
+
+def _compare_amounts(found: Findings, training: Opened, held: Opened) -> None:
+    """Training usually has more planes than validation; the reverse is mostly a mistake."""
+    trained, kept = (sum(map(len, opened.channels)) for opened in (training, held))
+    if kept > trained:
+        found.warnings.append(
+            f"There are more planes for validation ({kept}) than for training ({trained}). Are "
+            "--channel and --val swapped?"
+        )
 
 
 def _compare_channels(found: Findings, opened: Opened, names: list[str]) -> None:

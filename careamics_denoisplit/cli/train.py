@@ -103,7 +103,7 @@ def _configuration(
     Raises
     ------
     ConfigurationError
-        If there is no configuration.
+        If there is no configuration, or no run to continue.
     """
     from careamics_denoisplit.config import configuration_from_dict, load_configuration
 
@@ -111,6 +111,11 @@ def _configuration(
         raise ConfigurationError(
             "Give a configuration file before the options: denoisplit train config.yaml ... "
             "(denoisplit config writes one)."
+        )
+    if path is None and not (run / "config.yaml").is_file():
+        raise ConfigurationError(
+            f"There is no run to continue at {run}. Name the folder of a run, or start one with a "
+            "configuration file and without --resume."
         )
     configuration = load_configuration(run / "config.yaml" if path is None else path)
     if seed is None:

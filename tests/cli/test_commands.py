@@ -123,6 +123,35 @@ def test_data_check_reports_a_dead_channel(
     assert "constant" in capsys.readouterr().err
 
 
+def test_data_check_reports_a_field_that_training_would_refuse(
+    images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lone = f"actin={images / 'noisy' / 'actin' / 'field_0.tif'}"
+
+    assert run(["data", "check", "--channel", f"er={images / 'noisy' / 'er'}", lone]) == 0
+
+    said = capsys.readouterr().out
+    assert "different numbers of planes, er 2, actin 1" in said
+    assert "Training refuses them unless `algorithm_config.pairing`" in said
+
+
+@pytest.mark.parametrize(("trained", "kept", "warned"), [("0", "*", True), ("1", "0", False)])
+def test_data_check_asks_about_more_validation_than_training_images(
+    images: Path,
+    capsys: pytest.CaptureFixture[str],
+    trained: str,
+    kept: str,
+    warned: bool,
+) -> None:
+    arguments = ["data", "check"]
+    for option, kind, field in (("--channel", "noisy", trained), ("--val", "clean", kept)):
+        arguments += [option]
+        arguments += [f"{name}={images / kind / name / f'field_{field}.tif'}" for name in NAMES]
+
+    assert run(arguments) == 0
+    assert ("Are --channel and --val swapped?" in capsys.readouterr().out) is warned
+
+
 def test_data_check_without_channels_says_what_to_give(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -291,4 +320,15 @@ def test_training_needs_a_configuration_and_every_channel(
     mistyped = f"actine={images / 'noisy' / 'actin'}"
     assert run(["train", str(config), "--channel", one, mistyped, *target]) == 2
     assert "Did you mean actin=?" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_continuing_needs_a_run(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = ["--run", str(tmp_path / "new")]
+
+    assert run(["train", "--channel", *by_channel(images / "noisy"), *target, "--resume"]) == 2
+
+    assert "There is no run to continue at" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
