@@ -295,7 +295,7 @@ def test_a_noise_model_of_an_unknown_channel_is_refused(tmp_path: Path) -> None:
 def test_training_without_noise_models_says_how_to_get_them(tmp_path: Path) -> None:
     opened = DenoiSplitCAREamist(small_config(), work_dir=tmp_path / "run")
 
-    with pytest.raises(NoiseModelError, match=r"Call `fit_noise_models` first, or give"):
+    with pytest.raises(NoiseModelError, match=r"first, or give .*to `--noise-model`"):
         opened.train(train_data_target=NOISY[:2], val_data_target=NOISY[2:])
     assert not (tmp_path / "run").exists()
 

@@ -157,7 +157,8 @@ def models_for_training(
         raise NoiseModelError(
             f"The algorithm {config.algorithm_config.algorithm!r} needs a noise model for each of "
             f"{', '.join(names)}. Call `fit_noise_models` first, or give `noise_model=` a folder, "
-            'files, or "bootstrap".'
+            'files, or "bootstrap"; on the command line, run `denoisplit noise-model fit` and give '
+            "its folder to `--noise-model`."
         )
     if isinstance(given, str) and given == BOOTSTRAP:
         models = _bootstrapped(names, datamodule, config.seed, folder)

@@ -150,6 +150,11 @@ def zip_images(
         If counts or shapes differ, or an image is smaller than a block.
     """
     shapes = [tuple(array.shape) for array in signals], [tuple(a.shape) for a in observations]
+    if len(shapes[0]) != len(shapes[1]):
+        raise NoiseModelError(
+            f"Signal and observation must have equally many images, got {len(shapes[0])} and "
+            f"{len(shapes[1])}. Give one signal image for each observation, in the same order."
+        )
     if shapes[0] != shapes[1]:
         raise NoiseModelError(
             f"Signal and observation must have equal shapes, got {_listed(shapes[0])} and "

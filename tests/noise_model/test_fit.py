@@ -236,7 +236,7 @@ def test_d5_unequal_shapes_are_refused_with_both(pair: Any) -> None:
 
 
 def test_d5_unequal_counts_of_images_are_refused(pair: Any) -> None:
-    with pytest.raises(NoiseModelError, match="equal shapes"):
+    with pytest.raises(NoiseModelError, match="equally many images, got 1 and 2"):
         fit_from_pairs([pair.signal], [pair.observation] * 2, channel="er")
 
 
