@@ -204,7 +204,9 @@ class DenoiSplitModule(lightning.LightningModule):
             optimizer, **schedule.parameters
         )
         if self._schedule is not None and self._schedule_state is not None:
-            self._schedule.load_state_dict(self._schedule_state)
+            # A run that is prolonged has another period than the one that was stored.
+            period = {k: v for k, v in schedule.parameters.items() if k == "T_max"}
+            self._schedule.load_state_dict(self._schedule_state | period)
         return optimizer
 
     def configure_gradient_clipping(

@@ -100,6 +100,9 @@ def resumed_configuration(
 ) -> DenoiSplitConfiguration:
     """Return the settings to continue with, or refuse those that give other weights.
 
+    A cosine schedule that spans the whole run follows its new length, whose learning rate would
+    rise again otherwise.
+
     Parameters
     ----------
     config : DenoiSplitConfiguration
@@ -114,6 +117,10 @@ def resumed_configuration(
     """
     stored = configuration_from_dict(checkpoint["hyper_parameters"]["config"])
     now = _with_inferred(config, stored)
+    if _spans_the_run(stored):
+        before, epochs = _period(stored), _max_epochs(now)
+        stored = _with_period(stored, epochs)
+        now = _with_period(now, epochs) if _period(now) == before else now
     changed = changed_keys(stored, now)
     if changed:
         raise ConfigurationError(
@@ -221,6 +228,30 @@ def _with_inferred(
     for key, value in data["normalization"].items():
         if value is None:
             data["normalization"][key] = before["normalization"].get(key)
+    return configuration_from_dict(plain)
+
+
+def _spans_the_run(config: DenoiSplitConfiguration) -> bool:
+    period = _period(config)
+    return period is not None and period == _max_epochs(config)
+
+
+def _period(config: DenoiSplitConfiguration) -> int | None:
+    """Return the epochs in which a cosine schedule falls; None for other schedules."""
+    period: int | None = config.algorithm_config.lr_scheduler.parameters.get("T_max")
+    return period
+
+
+def _max_epochs(config: DenoiSplitConfiguration) -> int | None:
+    epochs: int | None = config.training_config.trainer_params.get("max_epochs")
+    return epochs
+
+
+def _with_period(config: DenoiSplitConfiguration, epochs: int | None) -> DenoiSplitConfiguration:
+    if epochs is None or epochs < 1:  # without an end: there is nothing to follow
+        return config
+    plain = config.to_plain()
+    plain["algorithm_config"]["lr_scheduler"]["parameters"]["T_max"] = epochs
     return configuration_from_dict(plain)
 
 

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from careamics_denoisplit.config import load_configuration
+from careamics_denoisplit.training import read_metrics
+
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (another disk than the test's folder)
 Server = Any
 Unbroken = Callable[..., Any]
@@ -84,6 +87,49 @@ def test_e5_two_epochs_and_two_more_equal_four(
     assert (first.code, then.code) == (0, 0), then.text
     assert server.state(run).equals(unbroken(epochs=4))
     assert "seconds" in (run / "logs" / "metrics.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("period_of_now", [2, 4], ids=["edited file", "new configuration"])
+def test_e5_a_cosine_schedule_over_the_run_follows_a_run_that_is_prolonged(
+    server: Server, tmp_path: Path, period_of_now: int
+) -> None:
+    run = tmp_path / "run"
+
+    def cosine(epochs: int, period: int) -> dict[str, Any]:
+        parameters = {"T_max": period, "eta_min": 1e-4}
+        return {
+            "epochs": epochs,
+            "every": None,
+            "lr_scheduler": "CosineAnnealingLR",
+            "lr_scheduler_params": parameters,
+            "optimizer_params": {"lr": 1e-2},
+        }
+
+    first = server.train(run, config=cosine(2, 2))
+    then = server.train(run, config=cosine(4, period_of_now), resume=True)
+
+    assert (first.code, then.code) == (0, 0), then.text
+    table = read_metrics(run / "logs" / "metrics.csv")
+    rates = [float(row["learning_rate"]) for row in table]
+    assert rates == pytest.approx([1e-2, 5.05e-3, 1e-4, 1e-4])
+    assert (
+        load_configuration(run / "config.yaml").algorithm_config.lr_scheduler.parameters["T_max"]
+        == 4
+    )
+
+
+def test_c4_another_period_of_the_schedule_is_refused_at_resume(
+    server: Server, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    config = {"epochs": 1, "every": None, "lr_scheduler": "CosineAnnealingLR"}
+
+    server.train(run, config={**config, "lr_scheduler_params": {"T_max": 1}})
+    other = {**config, "epochs": 2, "lr_scheduler_params": {"T_max": 7}}
+    refused = server.train(run, config=other, resume=True)
+
+    assert refused.code == 2
+    assert "T_max" in refused.text
 
 
 def test_e5_gradients_gathered_over_steps_are_continued_exactly(
