@@ -1,11 +1,12 @@
 """Every rule: a good package keeps it, and one fault breaks it."""
 
 import copy
+import gc
 import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -355,6 +356,62 @@ def test_a_run_reports_a_size_that_was_fixed_in_the_trace() -> None:
     findings = probe.run_torch(job(Fixed()))
 
     assert isinstance(findings["sizes"]["6x9"], str)
+
+
+def test_a_run_for_bioimageio_is_shared_by_equal_inputs_only() -> None:
+    class Adapter:
+        count = 0
+
+        def _forward_impl(self, device: str, model: str, arrays: Sequence[Any]) -> list[Any]:
+            Adapter.count += 1
+            return [2 * arrays[0]]
+
+    original = Adapter._forward_impl
+    image = np.arange(4, dtype=np.float32)
+    with probe.shared_runs(Adapter) as known:
+        first = Adapter()._forward_impl("cpu", "network", [image])
+        first[0][:] = 0  # whoever gets a result may change it
+        again = Adapter()._forward_impl("cpu", "network", [image.copy()])
+        assert Adapter.count == 1
+        Adapter()._forward_impl("cpu", "network", [image.reshape(2, 2)])
+        Adapter()._forward_impl("cpu", "network", [image + 1])
+
+    assert Adapter.count == len(known) == 3
+    assert np.array_equal(again[0], 2 * image)
+    assert Adapter._forward_impl is original
+
+
+# bioimageio.core leaves the zip open, which matters to no process that ends after its test.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_second_process_runs_each_weight_format_once(
+    good: Subject, package: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bioimageio.core.backends.pytorch_backend import PytorchModelAdapter
+    from bioimageio.core.backends.torchscript_backend import TorchscriptModelAdapter
+
+    runs = []
+    for adapter in (PytorchModelAdapter, TorchscriptModelAdapter):
+
+        def count(*arguments: Any, forward: Any = adapter._forward_impl) -> list[Any]:
+            runs.append(forward)
+            outputs: list[Any] = forward(*arguments)
+            return outputs
+
+        monkeypatch.setattr(adapter, "_forward_impl", count)
+    raw = torch.from_numpy(good.array(good.input))
+    formats = ["torchscript", "pytorch_state_dict"]
+    script = as_tensor(good.files["weights.pt"])
+
+    findings = probe.run_again(
+        {"script": script, "raw": raw, "path": str(package.path), "formats": formats}
+    )
+
+    assert len(runs) == 2
+    assert findings["bioimageio"] == dict.fromkeys(formats, "passed")
+    with torch.no_grad():
+        expected = torch.jit.load(io.BytesIO(good.files["weights.pt"]))(raw)
+    assert findings["hash_again"] == probe.digest(expected)
+    gc.collect()
 
 
 def test_g1_a_state_dict_with_code_is_reported_and_not_run(tmp_path: Path) -> None:

@@ -115,8 +115,9 @@ def _is_ours(subject: Subject, entry: Mapping[str, Any]) -> bool:
 def _run(job: dict[str, Any]) -> dict[str, Any]:
     content = io.BytesIO()
     torch.save(job, content)
-    # Devices of this machine play no part, and -P keeps our folder from shadowing modules.
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    # Devices of this machine play no part, and -P keeps our folder from shadowing modules. Threads
+    # that wait sleep: spinning, they burn the time of others where the cores are shared.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "CUDA_VISIBLE_DEVICES": ""}
     try:
         process = subprocess.run(  # noqa: S603 - our own script
             [sys.executable, "-P", str(Path(probe.__file__))],
