@@ -5,6 +5,7 @@ import gc
 import hashlib
 import io
 import json
+import subprocess
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ import yaml
 from careamics_denoisplit.files import load_yaml
 from careamics_denoisplit_export import Report, check_package
 from careamics_denoisplit_export.rdf import to_yaml
-from careamics_denoisplit_export.rules import probe, testing
+from careamics_denoisplit_export.rules import probe, running, testing
 from careamics_denoisplit_export.rules.findings import RULES, Finding
 from careamics_denoisplit_export.rules.page import to_html
 from careamics_denoisplit_export.rules.subject import Subject, open_subject
@@ -412,6 +413,20 @@ def test_the_second_process_runs_each_weight_format_once(
         expected = torch.jit.load(io.BytesIO(good.files["weights.pt"]))(raw)
     assert findings["hash_again"] == probe.digest(expected)
     gc.collect()
+
+
+def test_threads_of_a_run_sleep_while_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, str] = {}
+
+    def run(*_: Any, env: dict[str, str], **__: Any) -> subprocess.CompletedProcess[bytes]:
+        seen.update(env)
+        return subprocess.CompletedProcess([], 0, b"{}", b"")
+
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr(running.subprocess, "run", run)
+
+    assert running._run({}) == {}
+    assert seen["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 def test_g1_a_state_dict_with_code_is_reported_and_not_run(tmp_path: Path) -> None:
