@@ -59,6 +59,7 @@ def calibrate(
 
         careamist = _open(run, common)
         images = _images(careamist.config.channel_names, truth, channel, mixture)
+        work.say(SPLITTING)
         calibrations = careamist.calibrate(
             truth=images.truth,
             mixture=images.mixture,
@@ -125,6 +126,7 @@ def evaluate(
     with job("evaluate", common, log_folder=run / "logs" if run.is_dir() else None) as work:
         careamist = _open(run, common)
         images = _images(careamist.config.channel_names, truth, channel, mixture)
+        work.say(SPLITTING)
         scores = careamist.evaluate(
             truth=images.truth,
             mixture=images.mixture,
@@ -142,6 +144,8 @@ def evaluate(
 
 
 REPORT = "report.html"
+SPLITTING = "splitting the images ..."
+"""Said before the work that takes minutes on large images."""
 _COMMON_KEYS = ("version", "command", "seed", "seconds")
 
 

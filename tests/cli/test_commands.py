@@ -284,7 +284,9 @@ def test_a_run_is_calibrated_and_evaluated(
     arguments = ["evaluate", str(run_folder), *both, "--samples", "4", "--json", str(scores)]
     assert run(arguments) == 0
 
-    assert "PSNR" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.count("splitting the images") == 2
+    assert said.index("splitting the images") < said.index("factor") < said.index("PSNR")
     found = json.loads(scores.read_text())
     assert found["command"] == "evaluate"
     assert found["channels"][0]["calibration"]["calibrated"] is True
