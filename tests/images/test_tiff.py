@@ -227,8 +227,14 @@ def test_b6_a_header_that_lies_is_refused_before_memory_is_taken(tmp_path: Path)
         read_images(path)
 
 
-@pytest.mark.parametrize("data", [b"", b"II", b"II*\0", b"not a tiff at all", b"\x89PNG\r\n"])
+@pytest.mark.parametrize("data", [b"", b"II", b"II*\0", b"not a tiff at all"])
 def test_b1_what_is_no_tiff_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.tif").write_bytes(data)
     with pytest.raises(DataError, match=r"a\.tif is cut off or damaged"):
+        read_images(tmp_path / "a.tif")
+
+
+def test_b1_a_renamed_picture_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(DataError, match=r"a\.tif has the name of a TIFF file but is a PNG file"):
         read_images(tmp_path / "a.tif")
