@@ -36,6 +36,9 @@ authors:
 license: CC0-1.0
 """
 
+STEPS_PER_EPOCH = 100
+"""Steps of training in one epoch."""
+
 
 class DemoSettings(NamedTuple):
     """How much is done."""
@@ -45,11 +48,13 @@ class DemoSettings(NamedTuple):
     fields: tuple[int, int, int] = (8, 2, 2)
     """Fields for training, validation and test."""
     epochs: int = 14
-    """Epochs of training, of 100 steps each."""
+    """Epochs of training."""
     training_seconds: float = 145.0
     """Time after which training stops even so."""
     patch_size: int = 64
     """Side of the training crops, in pixels."""
+    batch_size: int = 8
+    """Crops per step."""
     n_samples: int = 16
     """Posterior samples."""
     network: Mapping[str, Any] = MappingProxyType({"filters": 32, "latent_channels": (32,) * 4})
@@ -265,6 +270,8 @@ def _configuration(
         "laptop",
         axes="YX",
         patch_size=settings.patch_size,
+        batch_size=settings.batch_size,
+        num_steps=STEPS_PER_EPOCH,
         num_epochs=settings.epochs,
         max_hours=settings.training_seconds / 3600,
         model_params=dict(settings.network),
