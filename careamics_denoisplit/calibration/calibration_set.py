@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Real
@@ -66,8 +66,26 @@ class MethodScores(FrozenModel):
         return self.nll < reference.nll and self.ause < reference.ause
 
 
+class FittedOn(FrozenModel):
+    """Validation data of one calibration."""
+
+    images: tuple[str, ...] = ()
+    """Names of the images."""
+    sha256: str = ""
+    """Hash of inputs and truths as they were given; empty where it was not recorded."""
+    seed: int = 0
+    """Seed of the posterior noise, of the drawn pixels and of the joint fit."""
+
+    def same_data(self, other: "FittedOn") -> bool:
+        """Whether both are known to be the same images; seeds may differ."""
+        return bool(self.sha256) and self.sha256 == other.sha256
+
+
 class EstimatorCalibration(FrozenModel):
-    """Calibrations of one estimator, the references, and how each did on validation."""
+    """Calibrations of one estimator, the references, and how each did on validation.
+
+    Everything was fitted on the same images.
+    """
 
     scalar: ScalarCalibration
     """The paper's factor of each channel."""
@@ -81,6 +99,8 @@ class EstimatorCalibration(FrozenModel):
     """Validation scores per channel of "raw", "scalar", "joint", "intensity_only", "constant"."""
     n_pixels: NonNegativeInt = 0
     """Number of pixels of each channel that were fitted."""
+    fitted_on: FittedOn = FittedOn()
+    """Validation images."""
 
     @model_validator(mode="after")
     def _channels_agree(self) -> "EstimatorCalibration":
@@ -95,6 +115,11 @@ class EstimatorCalibration(FrozenModel):
     def method(self, name: str) -> ScalarCalibration | JointCalibration | None:
         """Return the calibration of this method, None where it was not fitted."""
         return {"scalar": self.scalar, "joint": self.joint}.get(name)
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Methods that were fitted; the factor always is."""
+        return tuple(name for name in METHODS if self.method(name) is not None)
 
     def reference_stds(self, mean: Real[np.ndarray, "c *n"]) -> dict[str, Real[np.ndarray, "c *n"]]:
         """Return both references for predicted intensities (C, ...), gray values."""
@@ -123,24 +148,41 @@ class BlurWidths(FrozenModel):
 
 
 class CalibrationSet(FrozenModel):
-    """Everything `calibration.json` holds; an empty one says that nothing was calibrated."""
+    """Everything `calibration.json` holds; an empty one says that nothing was calibrated.
 
-    format_version: Literal[1] = 1
-    """Version of the file's layout."""
+    Several methods may be fitted for one estimator. `applied` is the one rule that says which of
+    them prediction, evaluation, packages and reports take where none is asked for.
+    """
+
+    format_version: Literal[2] = 2
+    """Version of the file's layout; files of version 1 are read, too."""
     channel_names: tuple[str, ...] = ()
     """Channels in the order of the tuples below."""
     estimators: Mapping[str, EstimatorCalibration] = Field(default_factory=dict)
     """Calibrations by estimator, for instance "samples-16"."""
     method: Method = "scalar"
-    """Calibration that is applied where none is asked for: that of the last `calibrate`."""
-    fitted_on: tuple[str, ...] = ()
-    """Names of the validation images."""
+    """Method of the last `calibrate`."""
     alignment: tuple[TruthAlignment, ...] = ()
     """How the truth of the first image was brought to the prediction's scale, per channel."""
     blur: BlurWidths | None = None
     """Blur widths of the references; None where they were not chosen on validation."""
-    seed: int = 0
-    """Seed of the posterior noise, of the drawn pixels and of the joint fit."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_format_1(cls, value: Any) -> Any:
+        """Version 1 named the images and the seed of the last calibration only."""
+        if not isinstance(value, Mapping) or value.get("format_version") != 1:
+            return value
+        estimators = value.get("estimators", {})
+        if not isinstance(estimators, Mapping):
+            return value
+        known = {"images": value.get("fitted_on", ()), "seed": value.get("seed", 0)}
+        rest = {key: part for key, part in value.items() if key not in ("fitted_on", "seed")}
+        upgraded = {
+            name: {**part, "fitted_on": known} if isinstance(part, Mapping) else part
+            for name, part in estimators.items()
+        }
+        return {**rest, "format_version": 2, "estimators": upgraded}
 
     @model_validator(mode="after")
     def _channels_agree(self) -> "CalibrationSet":
@@ -170,15 +212,32 @@ class CalibrationSet(FrozenModel):
         estimator : str
             Name from `estimator_name`.
         method : {"scalar", "joint"}, optional
-            Calibration to apply; by default `self.method`.
+            Calibration to apply; by default that of `applied`.
 
         Returns
         -------
         numpy.ndarray of shape (C, ...) or None
             Gray values.
         """
-        calibration = self.get(estimator, method or self.method)
+        chosen = method or self.applied(estimator)
+        calibration = None if chosen is None else self.get(estimator, chosen)
         return None if calibration is None else calibration.std(mean, spread)
+
+    def applied(self, estimator: str) -> Method | None:
+        """Name the method that is applied to an estimator where none is asked for.
+
+        That of the last `calibrate`; the factor where the joint function was not fitted for this
+        estimator; None where the estimator is not calibrated.
+        """
+        fitted = self.estimators.get(estimator)
+        if fitted is None:
+            return None
+        return self.method if self.method in fitted.methods else "scalar"
+
+    def words(self) -> str:
+        """List what was fitted, for messages: "samples-8 (scalar, joint), samples-16 (scalar)"."""
+        fitted = (f"{name} ({', '.join(e.methods)})" for name, e in self.estimators.items())
+        return ", ".join(fitted) or "nothing"
 
     def get(self, estimator: str, method: str) -> ScalarCalibration | JointCalibration | None:
         """Return the calibration of this estimator and method, None where there is none."""
@@ -228,7 +287,12 @@ class CalibrationSet(FrozenModel):
 
 
 def fit_estimator(
-    pixels: PixelSample, *, joint: bool = True, seed: int = 0
+    pixels: PixelSample,
+    *,
+    joint: bool = True,
+    seed: int = 0,
+    kept: JointCalibration | None = None,
+    fitted_on: FittedOn | None = None,
 ) -> EstimatorCalibration:
     """Fit every method and reference of one estimator, and score them on the same pixels.
 
@@ -240,14 +304,19 @@ def fit_estimator(
         Whether the joint calibration is fitted, too.
     seed : int
         Seed of the joint fit.
+    kept : JointCalibration, optional
+        An earlier joint calibration of the same images, kept where none is fitted.
+    fitted_on : FittedOn, optional
+        What the pixels are from.
     """
     error = pixels.error
     fitted = EstimatorCalibration(
         scalar=fit_scalar(pixels),
-        joint=fit_joint(pixels, seed) if joint else None,
+        joint=fit_joint(pixels, seed) if joint else kept,
         intensity=tuple(map(fit_intensity_table, pixels.mean, error)),
         constant=tuple(map(fit_constant, error)),
         n_pixels=pixels.n_pixels,
+        fitted_on=fitted_on or FittedOn(seed=seed),
     )
     scores = {
         name: tuple(map(_score, std, error))

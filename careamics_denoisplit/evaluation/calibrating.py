@@ -1,6 +1,8 @@
 """Calibrate a trained model on validation images with truth."""
 
-from collections.abc import Callable
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from careamics_denoisplit.calibration import (
     METHODS,
     BlurWidths,
     CalibrationSet,
+    FittedOn,
+    JointCalibration,
     Method,
     PixelSample,
     TruthAlignment,
@@ -54,10 +58,14 @@ def calibrate(
     One pass of `n_samples` posterior samples serves two estimators: that of all samples, and
     that of the first 8, which packages use.
 
+    Calibrations of other estimators are kept. So is an earlier joint function of the same
+    estimator where "scalar" is fitted on the same images; one of other images is dropped with a
+    warning, since two methods can be compared on the same images only.
+
     Parameters
     ----------
     trained : TrainedModel
-        Model to calibrate; calibrations of other estimators are kept.
+        Model to calibrate.
     truth : mapping, array, path or list
         High-SNR images of each channel; another gain and offset are aligned, and that is recorded.
     mixture, channels : array, path, list, mapping or None
@@ -65,7 +73,8 @@ def calibrate(
     n_samples : int
         Posterior samples, 4 or more.
     method : {"scalar", "joint"}
-        "joint" fits the joint function beside the factors and makes it the one that is applied.
+        "joint" fits the joint function beside the factors. The method is applied from now on:
+        see `CalibrationSet.applied`.
     seed : int
         Seed of the posterior noise, of the drawn pixels and of the joint fit.
     axes : str, optional
@@ -105,7 +114,9 @@ def calibrate(
     counts = sorted({PACKAGE_SAMPLES, n_samples} if n_samples > PACKAGE_SAMPLES else {n_samples})
     pixels: dict[int, list[PixelSample]] = {count: [] for count in counts}
     first: tuple[TruthAlignment, ...] = ()
+    given = hashlib.sha256(f"align={align}".encode())
     for number, scene in enumerate(scenes):
+        _add_to_hash(given, scene)
         estimate = predict_image(
             trained,
             scene.mixture,
@@ -128,20 +139,23 @@ def calibrate(
             pixels[count].append(
                 PixelSample.draw(part.mean, np.asarray(part.spread), aligned, quota, random)
             )
+    samples = {
+        estimator_name("samples", count): PixelSample.join(parts) for count, parts in pixels.items()
+    }
+    data = FittedOn(images=scenes.names, sha256=given.hexdigest(), seed=seed)
+    kept = {} if chosen == "joint" else _kept_joints(trained.calibrations, tuple(samples), data)
     fitted = {
-        estimator_name("samples", count): fit_estimator(
-            PixelSample.join(parts), joint=chosen == "joint", seed=seed
+        name: fit_estimator(
+            sample, joint=chosen == "joint", seed=seed, kept=kept.get(name), fitted_on=data
         )
-        for count, parts in pixels.items()
+        for name, sample in samples.items()
     }
     return CalibrationSet(
         channel_names=trained.channel_names,
         estimators={**trained.calibrations.estimators, **fitted},
         method=chosen,
-        fitted_on=scenes.names,
         alignment=first,
         blur=choose_blur(scenes),
-        seed=seed,
     )
 
 
@@ -181,3 +195,34 @@ def share_of(progress: Progress | None, number: int, count: int) -> Progress | N
     if progress is None:
         return None
     return lambda done, total: progress(number * total + done, count * total)
+
+
+def _kept_joints(
+    known: CalibrationSet, names: tuple[str, ...], data: FittedOn
+) -> Mapping[str, JointCalibration]:
+    """Find the joint functions that belong to the same images; warn of those that do not."""
+    kept, dropped = {}, []
+    for name in names:
+        earlier = known.estimators.get(name)
+        if earlier is None or earlier.joint is None:
+            continue
+        if earlier.fitted_on.same_data(data):
+            kept[name] = earlier.joint
+        else:
+            dropped.append(f"{name} ({', '.join(earlier.fitted_on.images) or 'images unknown'})")
+    if dropped:
+        warnings.warn(
+            "The joint calibration was dropped, it was fitted on other images than these: "
+            f"{'; '.join(dropped)}. Calibrate with the method joint to fit it anew.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return kept
+
+
+def _add_to_hash(given: "hashlib._Hash", scene: Scene) -> None:
+    """Take the images of a scene into the hash, with their shapes."""
+    for part in (scene.mixture, scene.truth, scene.channels):
+        if part is not None:
+            given.update(str(part.shape).encode())
+            given.update(np.ascontiguousarray(part).data)

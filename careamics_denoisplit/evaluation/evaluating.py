@@ -13,11 +13,13 @@ from jaxtyping import Float, Real
 from careamics_denoisplit import metrics
 from careamics_denoisplit.calibration import (
     BlurWidths,
+    CalibrationSet,
     Method,
     TruthAlignment,
     estimator_name,
 )
 from careamics_denoisplit.checkpoint import TrainedModel
+from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.evaluation.calibrating import (
     Progress,
     choose_blur,
@@ -76,7 +78,7 @@ def evaluate(
     spread : {"samples", "none"}
         Estimator; "none" scores the pass with posterior means, which has no std.
     method : {"scalar", "joint"}, optional
-        Calibration that is reported; by default that of the last `calibrate`.
+        Calibration that is scored; by default the one that is applied (`CalibrationSet.applied`).
     seed : int
         Seed of the posterior noise.
     axes : str, optional
@@ -96,18 +98,17 @@ def evaluate(
     Raises
     ------
     ConfigurationError
-        If the method is unknown.
+        If the method is unknown, or was not fitted for this estimator.
     DataError
         If truth is missing or images do not fit together.
     """
     started = time.monotonic()
-    chosen = trained.calibrations.method if method is None else require_method(method)
+    estimator = estimator_name(spread, n_samples)
+    chosen = _scored_method(trained.calibrations, estimator, method)
     scenes = open_scenes(
         trained.statistics, mixture=mixture, truth=truth, channels=channels, axes=axes
     )
-    fitted = None
-    if spread == "samples":
-        fitted = trained.calibrations.estimators.get(estimator_name(spread, n_samples))
+    fitted = trained.calibrations.estimators.get(estimator)
     known = trained.calibrations.blur
     if known is None or (scenes.has_channels and known.own_channel is None):
         blur, chosen_on = choose_blur(scenes), "the images that are scored"
@@ -143,6 +144,31 @@ def evaluate(
     scores["warnings"] = [*scenes.warnings, *scores["warnings"]]
     plain: dict[str, Any] = _finite(scores)
     return plain
+
+
+def _scored_method(calibrations: CalibrationSet, estimator: str, method: str | None) -> Method:
+    """Return the method that was asked for, else the one that is applied.
+
+    Raises
+    ------
+    ConfigurationError
+        If the method that was asked for is unknown, or not fitted for the estimator.
+    """
+    if method is None:
+        return calibrations.applied(estimator) or calibrations.method
+    chosen = require_method(method)
+    if estimator == "none":
+        raise ConfigurationError(
+            f"The pass with posterior means has no std to calibrate, so that the method {chosen} "
+            "cannot be scored. Leave out the method, or take samples."
+        )
+    if calibrations.get(estimator, chosen) is None:
+        raise ConfigurationError(
+            f"The {chosen} calibration was not fitted for {estimator} (fitted: "
+            f"{calibrations.words()}). Calibrate with this method and number of samples first, "
+            "or leave out the method to score the one that is applied."
+        )
+    return chosen
 
 
 class _Tally:

@@ -44,7 +44,7 @@ def export(
     samples
         Posterior samples inside the package; the calibration must exist for this number.
     method
-        Calibration of the uncertainty; auto takes the better one on validation.
+        Calibration of the uncertainty; auto takes that of the last calibrate, as predict does.
     """
     del spread
     with job("export", common) as work:

@@ -1,5 +1,7 @@
 """Factors, joint function, references and alignment of the truth."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 from careamics_denoisplit.calibration import (
     CalibrationSet,
     EstimatorCalibration,
+    FittedOn,
     IntensityTable,
     JointCalibration,
     PixelSample,
@@ -45,9 +48,7 @@ def fitted() -> EstimatorCalibration:
 @pytest.fixture(scope="module")
 def calibrations(fitted: EstimatorCalibration) -> CalibrationSet:
     """A set of one estimator."""
-    return CalibrationSet(channel_names=("er", "actin"), fitted_on=("F7",)).with_estimator(
-        "samples-16", fitted
-    )
+    return CalibrationSet(channel_names=("er", "actin")).with_estimator("samples-16", fitted)
 
 
 @settings(deadline=None, max_examples=25)
@@ -246,6 +247,65 @@ def test_only_the_matching_estimator_and_method_is_applied(calibrations: Calibra
     assert calibrations.std(image, image, "samples-16", "unheard-of") is None
 
 
+def test_the_method_of_the_last_calibration_is_applied_where_it_was_fitted(
+    calibrations: CalibrationSet, fitted: EstimatorCalibration
+) -> None:
+    factor_only = fitted.model_copy(update={"joint": None})
+    both = calibrations.with_estimator("samples-8", factor_only)
+    image = np.full((2, 4, 4), 200.0)
+
+    assert [both.applied(name) for name in ("samples-16", "samples-8")] == ["scalar", "scalar"]
+    switched = both.model_copy(update={"method": "joint"})
+    assert switched.applied("samples-16") == "joint"
+    assert switched.applied("samples-8") == "scalar"
+    assert switched.applied("samples-50") is None
+    for name, method in (("samples-16", "joint"), ("samples-8", "scalar")):
+        np.testing.assert_array_equal(
+            switched.std(image, image, name), switched.std(image, image, name, method)
+        )
+    assert both.words() == "samples-16 (scalar, joint), samples-8 (scalar)"
+
+
+def test_a_kept_joint_function_is_scored_on_the_new_pixels() -> None:
+    pixels, _ = ambiguous_pixels(10, 4000)
+
+    fitted = fit_estimator(pixels, joint=False, kept=JOINT, fitted_on=FittedOn(images=("F7",)))
+
+    assert fitted.joint == JOINT
+    assert fitted.methods == ("scalar", "joint")
+    std = JOINT.std(pixels.mean, pixels.spread)[1]
+    error = pixels.error[1]
+    expected = np.mean(0.5 * (error / std) ** 2 + np.log(std) + 0.5 * np.log(2.0 * np.pi))
+    assert fitted.scores["joint"][1].nll == pytest.approx(expected)
+    assert fitted.fitted_on.images == ("F7",)
+
+
+def test_images_whose_hash_was_not_recorded_are_not_called_the_same() -> None:
+    known, unknown = FittedOn(sha256="ab", seed=1), FittedOn()
+
+    assert known.same_data(FittedOn(sha256="ab", seed=2))
+    assert not known.same_data(FittedOn(sha256="cd"))
+    assert not unknown.same_data(unknown)
+
+
+def test_a_file_of_format_1_is_read_with_what_it_knew() -> None:
+    text = (Path(__file__).parent / "calibration_format_1.json").read_bytes()
+
+    found = CalibrationSet.from_json(text)
+
+    assert found.format_version == 2
+    assert found.method == "joint"
+    for estimator in found.estimators.values():
+        assert estimator.fitted_on == FittedOn(images=("F7.tif",), seed=3)
+    mean, spread = np.full((2, 1), 200.0), np.full((2, 1), 10.0)
+    joint = found.std(mean, spread, "samples-8")
+    np.testing.assert_allclose(joint.ravel(), [25.509325956941648, 22.789820436352002], rtol=1e-12)
+    scalar = found.std(mean, spread, "samples-16")  # here the joint function was not fitted
+    np.testing.assert_allclose(scalar.ravel(), [31.006945804495647, 33.83770364601342], rtol=1e-12)
+    assert found.alignment[1].scale == 2.0
+    assert CalibrationSet.from_json(found.to_json()) == found
+
+
 def test_it_is_well_calibrated_only_where_it_beats_the_intensity(
     calibrations: CalibrationSet,
 ) -> None:
@@ -256,7 +316,7 @@ def test_it_is_well_calibrated_only_where_it_beats_the_intensity(
 
 def test_calibrations_and_their_values_are_frozen(calibrations: CalibrationSet) -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        calibrations.seed = 1
+        calibrations.method = "joint"
     with pytest.raises(ValidationError, match="frozen"):
         calibrations.estimators["samples-16"].scalar.factors = (1.0, 1.0)
 
@@ -264,7 +324,7 @@ def test_calibrations_and_their_values_are_frozen(calibrations: CalibrationSet) 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "Input should be 1"),
+        ({"format_version": 3}, "Input should be 2"),
         ({"extra": 1}, "Extra inputs are not permitted"),
         ({"channel_names": ("er",)}, "has 2 channels, the set names 1: er"),
     ],

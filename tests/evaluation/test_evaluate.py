@@ -149,6 +149,59 @@ def test_calibrate_serves_packages_too_and_keeps_other_estimators(
     assert calibrated.calibrations.method == "joint"
 
 
+def test_the_factor_and_the_joint_function_of_the_same_images_live_side_by_side(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    joint = calibrated.calibrations.estimators["samples-8"]
+
+    again = calibrate(calibrated, truth=images.truth, channels=images.noisy, n_samples=8, seed=1)
+
+    kept = again.estimators["samples-8"]
+    assert kept.joint == joint.joint
+    assert kept.scalar != joint.scalar  # fitted anew, with another seed
+    assert kept.scores["joint"] != joint.scores["joint"]
+    assert kept.fitted_on.seed == 1
+    assert again.applied("samples-8") == "scalar"
+    assert again.estimators["samples-10"] == calibrated.calibrations.estimators["samples-10"]
+    model = dataclasses.replace(calibrated, calibrations=again)
+    applied, asked = (
+        evaluate(model, None, images.truth, images.noisy, n_samples=8, method=method)
+        for method in (None, "joint")
+    )
+    assert applied["channels"][0]["calibration"]["method"] == "scalar"
+    assert asked["channels"][0]["calibration"]["method"] == "joint"
+
+
+def test_a_joint_function_of_other_images_is_dropped_with_a_warning(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    images.noisy["er"] = images.noisy["er"] + np.float32(1.0)
+
+    with pytest.warns(UserWarning, match=r"joint calibration was dropped.*samples-8"):
+        again = calibrate(calibrated, truth=images.truth, channels=images.noisy, n_samples=8)
+
+    assert again.estimators["samples-8"].methods == ("scalar",)
+    assert again.estimators["samples-10"].methods == ("scalar", "joint")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "joint", "n_samples": 6}, r"joint calibration was not fitted for samples-6"),
+        (
+            {"method": "scalar", "n_samples": 6},
+            r"\(fitted: samples-8 \(scalar, joint\), samples-10",
+        ),
+        ({"method": "joint", "spread": "none"}, "has no std to calibrate"),
+    ],
+)
+def test_scoring_a_method_that_was_not_fitted_is_refused_before_work(
+    calibrated: TrainedModel, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        evaluate(calibrated, truth={"er": Path("absent.tif")}, **options)
+
+
 def test_the_package_calibration_is_that_of_its_own_8_samples(
     trained: TrainedModel, images: Any
 ) -> None:

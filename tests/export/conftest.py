@@ -12,6 +12,7 @@ import torch
 
 from careamics_denoisplit.calibration import (
     CalibrationSet,
+    FittedOn,
     PixelSample,
     estimator_name,
     fit_estimator,
@@ -150,8 +151,9 @@ def calibrated(trained: TrainedModel) -> TrainedModel:
     random = np.random.default_rng(0)
     error = 2.5 * estimate.spread * random.standard_normal(estimate.mean.shape)
     pixels = PixelSample.draw(estimate.mean, estimate.spread, estimate.mean + error, 4000, random)
-    fitted = CalibrationSet(channel_names=CHANNELS, fitted_on=("validation",)).with_estimator(
-        estimator_name("samples", N_SAMPLES), fit_estimator(pixels)
+    fitted = CalibrationSet(channel_names=CHANNELS).with_estimator(
+        estimator_name("samples", N_SAMPLES),
+        fit_estimator(pixels, fitted_on=FittedOn(images=("validation",))),
     )
     return replace(trained, calibrations=fitted)
 

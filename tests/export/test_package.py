@@ -28,9 +28,10 @@ from careamics_denoisplit.errors import (
 )
 from careamics_denoisplit.files import load_yaml
 from careamics_denoisplit.noise_model import load_noise_models
+from careamics_denoisplit.prediction import predict_image, whole_image
 from careamics_denoisplit_export import Recipe, export_package
 from careamics_denoisplit_export.card import escaped, number
-from careamics_denoisplit_export.package import writing
+from careamics_denoisplit_export.package import read_zip, writing
 from careamics_denoisplit_export.package.sample_image import sample_image
 from careamics_denoisplit_export.rdf import halo_of, to_yaml
 from careamics_denoisplit_export.weights import Traced, repacked
@@ -103,6 +104,34 @@ def test_h2_the_same_input_gives_the_same_bytes(
     )
 
     assert again.sha256 == package.exported.sha256
+
+
+@pytest.mark.parametrize("method", ["scalar", "joint"])
+def test_a_package_applies_the_calibration_that_prediction_applies(
+    calibrated: TrainedModel,
+    recipe: Recipe,
+    mixture: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    # Without the trace, whose equality has its own test: the output of prediction stands for it.
+    estimate = predict_image(
+        calibrated, mixture, n_samples=8, tiling=whole_image(mixture.shape, 32)
+    )
+    last = calibrated.calibrations.model_copy(update={"method": method})
+    std = last.std(estimate.mean, estimate.spread, "samples-8")
+    output = np.concatenate([estimate.mean, std.astype(np.float32)])[None]
+    monkeypatch.setattr(writing, "write_torchscript", lambda *_: Traced(b"weights", output))
+
+    exported = export_package(
+        replace(calibrated, calibrations=last), recipe, tmp_path / "a.zip", test_image=mixture
+    )
+
+    assert exported.calibrated
+    facts = load_yaml(read_zip(exported.path)["rdf.yaml"].decode())["config"]
+    assert facts["careamics_denoisplit"]["method"] == method
+    assert "fitted on: validation" in exported.card
 
 
 def test_a_package_without_calibration_names_spreads(

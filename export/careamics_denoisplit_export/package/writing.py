@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from careamics_denoisplit.calibration import estimator_name
+from careamics_denoisplit.calibration import EstimatorCalibration, estimator_name
 from careamics_denoisplit.checkpoint import CALIBRATION, STATISTICS, TrainedModel
 from careamics_denoisplit.errors import ConfigurationError, FaultError, NonFiniteError
 from careamics_denoisplit.files import require_absent, require_writable, write_whole
@@ -112,8 +112,8 @@ def export_package(
     n_samples : int
         Posterior samples in the graph, at least 2; a calibration must exist for this number.
     method : {"scalar", "joint", "auto"}
-        Calibration of the widths; `auto` takes the joint one where it was fitted and has the
-        better likelihood on validation.
+        Calibration of the widths; `auto` takes the one that prediction applies, that of the last
+        `calibrate`.
     seed : int
         Seed of the samples.
     overwrite : bool
@@ -167,10 +167,15 @@ class _Plan:
     method: Literal["scalar", "joint"]
 
     @property
+    def fitted(self) -> EstimatorCalibration | None:
+        """All calibrations of the estimator; None where nothing was fitted for it."""
+        estimator = estimator_name("samples", self.n_samples)
+        return self.trained.calibrations.estimators.get(estimator)
+
+    @property
     def calibration(self) -> Calibration | None:
         """What calibrates the widths; None where nothing was fitted for this estimator."""
-        estimator = estimator_name("samples", self.n_samples)
-        return self.trained.calibrations.get(estimator, self.method)
+        return None if self.fitted is None else self.fitted.method(self.method)
 
     @property
     def output_channels(self) -> tuple[str, ...]:
@@ -277,7 +282,7 @@ class _Plan:
             "method": self.method,
             "n_samples": self.n_samples,
             "calibration_lines": self.calibration_lines(),
-            "fitted_on": trained.calibrations.fitted_on if self.calibration else (),
+            "fitted_on": self.fitted.fitted_on.images if self.fitted else (),
             "halo": rdf.halo_of(trained.network.size_multiple),
             "tile": rdf.TILE,
             "size_multiple": trained.network.size_multiple,
@@ -305,7 +310,7 @@ class _Plan:
     def calibration_lines(self) -> list[str]:
         """Say for each channel how the calibration did on validation."""
         calibrations, name = self.trained.calibrations, estimator_name("samples", self.n_samples)
-        fitted = calibrations.estimators.get(name)
+        fitted = self.fitted
         if fitted is None or self.method not in fitted.scores:
             return []
         lines = []
@@ -359,20 +364,17 @@ def _require_settings(trained: TrainedModel, n_samples: int, seed: int) -> None:
 def _chosen_method(
     trained: TrainedModel, method: Method, n_samples: int
 ) -> Literal["scalar", "joint"]:
-    fitted = trained.calibrations.estimators.get(estimator_name("samples", n_samples))
-    if method == "joint" and (fitted is None or fitted.joint is None):
+    """Return the method that was asked for, else the one that prediction applies."""
+    calibrations, estimator = trained.calibrations, estimator_name("samples", n_samples)
+    if method == "auto":
+        return calibrations.applied(estimator) or "scalar"
+    if method == "joint" and calibrations.get(estimator, method) is None:
         raise ConfigurationError(
-            f"No joint calibration was fitted for {n_samples} samples. Run "
-            f"`denoisplit calibrate RUN --method joint --samples {n_samples}` first."
+            f"No joint calibration was fitted for {n_samples} samples (fitted: "
+            f"{calibrations.words()}). Run `denoisplit calibrate RUN --method joint --samples "
+            f"{n_samples}` first."
         )
-    if method != "auto":
-        return method
-    if fitted is None or fitted.joint is None or not {"joint", "scalar"} <= set(fitted.scores):
-        return "scalar"
-    joint, scalar = (
-        sum(channel.nll for channel in fitted.scores[name]) for name in ("joint", "scalar")
-    )
-    return "joint" if joint < scalar else "scalar"
+    return method
 
 
 def _npy(array: Float32[np.ndarray, "1 c y x"]) -> bytes:
