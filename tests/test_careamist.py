@@ -514,6 +514,7 @@ def test_tiles_are_those_that_were_asked_for(careamist: DenoiSplitCAREamist) -> 
         ({"tile_size": (64,)}, "`tile_size` must be two numbers"),
         ({"output_axes": "YXC"}, "dimensions of a result are named"),
         ({"device": "cuda:99"}, "cuda:99"),
+        ({"precision": "16", "device": "cpu"}, "Precision 16 exists on GPUs only"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

@@ -8,7 +8,14 @@ from jaxtyping import Float
 from careamics_denoisplit.calibration import Method, estimator_name
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import ConfigurationError
-from careamics_denoisplit.prediction import Calibrate, Estimator, Tiling, Workload
+from careamics_denoisplit.prediction import (
+    Calibrate,
+    Estimator,
+    Precision,
+    Tiling,
+    Workload,
+    reduced_type,
+)
 from careamics_denoisplit.prediction.memory import BLEND, OVERLAP
 from careamics_denoisplit.training.hardware import choose_device
 
@@ -37,8 +44,9 @@ def workload_of(
     tile_size: Sequence[int] | None,
     tile_overlap: Sequence[int] | None,
     device: str,
+    precision: Precision = "auto",
 ) -> Workload:
-    """Return how much is computed at once, and where.
+    """Return how much is computed at once, where, and with how many digits.
 
     Parameters
     ----------
@@ -49,26 +57,31 @@ def workload_of(
         most half a tile, by default.
     device : str
         "auto", "cpu", "cuda", "cuda:<number>" or "mps".
+    precision : {"auto", "32", "bf16", "16"}
+        Digits of the network's arithmetic.
 
     Raises
     ------
     ConfigurationError
-        If the sizes are no pairs, an overlap is given without tiles, or the device is not there.
+        If the sizes are no pairs, an overlap is given without tiles, or the device is not there
+        or does not compute in this precision.
     """
     accelerator, number = choose_device(device)
     place = f"{accelerator}:{number[0]}" if isinstance(number, list) else accelerator
+    reduced_type(precision, place)
     batch = 1 if batch_size is None else batch_size
     if tile_size is None:
         if tile_overlap is not None:
             raise ConfigurationError("`tile_overlap` is given without `tile_size`. Give both.")
-        return Workload(None, batch, place)
+        return Workload(None, batch, place, precision=precision)
     tile = _pair(tile_size, "tile_size")
     overlap = (
         (min(OVERLAP, tile[0] // 2), min(OVERLAP, tile[1] // 2))
         if tile_overlap is None
         else _pair(tile_overlap, "tile_overlap")
     )
-    return Workload(Tiling(tile, overlap, blend=min(BLEND, *overlap)), batch, place)
+    tiling = Tiling(tile, overlap, blend=min(BLEND, *overlap))
+    return Workload(tiling, batch, place, precision=precision)
 
 
 def calibration_of(
@@ -83,7 +96,7 @@ def calibration_of(
     estimator : Estimator
         Spread and number of samples.
     method : {"scalar", "joint"} or None
-        None takes that of the last calibration.
+        None takes the one that is applied by default, `CalibrationSet.applied`.
 
     Raises
     ------
@@ -91,11 +104,11 @@ def calibration_of(
         If the method is unknown.
     """
     calibrations = trained.calibrations
-    chosen = method or calibrations.method
-    if chosen not in ("scalar", "joint"):
+    if method not in (None, "scalar", "joint"):
         raise ConfigurationError(f'`method` must be "scalar" or "joint", got {method!r}.')
     name = estimator_name(estimator.spread, estimator.n_samples)
-    if calibrations.get(name, chosen) is None:
+    chosen = method or calibrations.applied(name)
+    if chosen is None or calibrations.get(name, chosen) is None:
         return None
 
     def calibrate(

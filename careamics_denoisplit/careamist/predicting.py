@@ -17,6 +17,7 @@ from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.images import Image
 from careamics_denoisplit.prediction import (
     Estimator,
+    Precision,
     Prediction,
     Spread,
     predict_stack,
@@ -51,6 +52,7 @@ class PredictingCAREamist(RunFolderCAREamist):
         loading: Any = None,
         checkpoint: str | Path | None = None,
         device: str = "auto",
+        precision: Precision = "auto",
     ) -> Prediction | list[Prediction]:
         """Split images into their denoised channels, with uncertainty.
 
@@ -87,6 +89,9 @@ class PredictingCAREamist(RunFolderCAREamist):
             Checkpoint to predict with; by default the model of the run.
         device : str
             "auto", "cpu", "cuda", "cuda:<number>" or "mps".
+        precision : {"auto", "32", "bf16", "16"}
+            Digits of the network's arithmetic. "auto" is float32, which calibrations are fitted
+            with; "bf16" is faster on processors and GPUs with instructions for it, "16" on GPUs.
 
         Returns
         -------
@@ -107,7 +112,7 @@ class PredictingCAREamist(RunFolderCAREamist):
             )
         trained = self._trained_model(checkpoint)
         images, channel = open_mixtures(read_with(loading, pred_data), axes, channels)
-        workload = workload_of(batch_size, tile_size, tile_overlap, device)
+        workload = workload_of(batch_size, tile_size, tile_overlap, device, precision)
         estimator = Estimator(count_of(n_samples, n_predictions), spread, seed, workload)
         calibrate = calibration_of(trained, estimator, method)
 
@@ -152,6 +157,7 @@ class PredictingCAREamist(RunFolderCAREamist):
         loading: Any = None,
         checkpoint: str | Path | None = None,
         device: str = "auto",
+        precision: Precision = "auto",
     ) -> xr.DataArray | list[xr.DataArray]:
         """Draw single posterior samples: possible solutions, each as sharp as the data allow.
 
@@ -163,6 +169,8 @@ class PredictingCAREamist(RunFolderCAREamist):
             Samples of each image.
         seed, batch_size, tile_size, tile_overlap, axes, channels, loading, checkpoint, device
             As in `predict`; under the same seed these are the samples that it averages.
+        precision
+            As in `predict`.
 
         Returns
         -------
@@ -176,7 +184,7 @@ class PredictingCAREamist(RunFolderCAREamist):
         """
         trained = self._trained_model(checkpoint)
         images, channel = open_mixtures(read_with(loading, pred_data), axes, channels)
-        workload = workload_of(batch_size, tile_size, tile_overlap, device)
+        workload = workload_of(batch_size, tile_size, tile_overlap, device, precision)
 
         def work(image: Image, shown: Estimator) -> xr.DataArray:
             return sample_stack(trained, image, shown, channel=channel)

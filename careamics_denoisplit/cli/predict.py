@@ -23,6 +23,7 @@ def predict(
     tile: str = "auto",
     overlap: str = "auto",
     batch: str = "auto",
+    precision: Literal["auto", "32", "bf16", "16"] = "auto",
     save_samples: Flag = False,
     require_calibration: Flag = False,
     common: CommonOptions = DEFAULTS,
@@ -58,6 +59,9 @@ def predict(
         Pixels that neighbouring tiles share.
     batch
         Tiles that are computed together.
+    precision
+        Digits of the network's arithmetic: auto is 32; bf16 is faster where the hardware has it,
+        16 on GPUs.
     save_samples
         Write the single posterior samples too, as IMAGE_samples.npy.
     require_calibration
@@ -80,6 +84,7 @@ def predict(
             seed=work.seed,
             channel=channel,
             device=common.device,
+            precision=precision,
             tiles=TileOptions(plan=tile_plan, tile=tile, overlap=overlap, batch=batch),
         )
         if require_calibration:
@@ -93,6 +98,7 @@ def predict(
             "model": str(model.absolute()),
             "samples": samples if spread == "samples" else 0,
             "spread": spread,
+            "precision": precision,
             "calibrated": task.is_calibrated,
             "images": [image.name for image, _ in targets],
             "files": [str(path) for path in work.outputs],

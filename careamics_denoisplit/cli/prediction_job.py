@@ -16,9 +16,11 @@ from careamics_denoisplit.files import require_absent, write_whole
 from careamics_denoisplit.images import Image, output_stems, read_images
 from careamics_denoisplit.prediction import (
     Estimator,
+    Precision,
     Tiling,
     Workload,
     predict_stack,
+    reduced_type,
     sample_stack,
     tiles_of,
     whole_image,
@@ -91,8 +93,15 @@ class PredictionJob:
         Number of the input channel.
     device : str
         "auto", "cpu", "cuda", "cuda:<number>" or "mps".
+    precision : {"auto", "32", "bf16", "16"}
+        Digits of the network's arithmetic.
     tiles : TileOptions
         How images are cut.
+
+    Raises
+    ------
+    ConfigurationError
+        If the device is not there, or does not compute in this precision.
     """
 
     def __init__(
@@ -104,6 +113,7 @@ class PredictionJob:
         seed: int,
         channel: int,
         device: str,
+        precision: Precision = "auto",
         tiles: TileOptions,
     ) -> None:
         self._trained = trained
@@ -111,6 +121,8 @@ class PredictionJob:
         self._channel = channel
         self._tiles = tiles
         self._device = device_name(device)
+        reduced_type(precision, self._device)
+        self._precision: Precision = precision
         self._estimator_name = estimator_name(spread, n_samples)
 
     @property
@@ -193,6 +205,7 @@ class PredictionJob:
                 tiling=self._tiles.tiling(image.height_width, self._trained.network.size_multiple),
                 batch=self._tiles.batch_size,
                 device=self._device,
+                precision=self._precision,
             ),
         )
         prediction = predict_stack(

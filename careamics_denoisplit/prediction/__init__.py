@@ -5,6 +5,7 @@ from careamics_denoisplit.prediction.engine import Progress, Workload
 from careamics_denoisplit.prediction.estimate import Estimate, Spread, predict_image, sample_image
 from careamics_denoisplit.prediction.memory import choose_tiling, tiles_of
 from careamics_denoisplit.prediction.moments import RunningMoments
+from careamics_denoisplit.prediction.precision import Precision, reduced_type
 from careamics_denoisplit.prediction.result import Prediction
 from careamics_denoisplit.prediction.seams import SeamDifference, seam_difference
 from careamics_denoisplit.prediction.stack import (
@@ -19,6 +20,7 @@ __all__ = [
     "Calibrate",
     "Estimate",
     "Estimator",
+    "Precision",
     "Prediction",
     "Progress",
     "RunningMoments",
@@ -32,6 +34,7 @@ __all__ = [
     "choose_tiling",
     "predict_image",
     "predict_stack",
+    "reduced_type",
     "sample_image",
     "sample_stack",
     "seam_difference",

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from careamics_denoisplit.network import CounterNoise, Features, GivenNoise, LadderVAE, Noise
+from careamics_denoisplit.prediction.precision import computing_in, summable
 from careamics_denoisplit.prediction.tiling import Tile
 
 
@@ -64,6 +65,8 @@ class TilePass:
         Statistics of the training data.
     advance : callable
         Called after every decoder pass.
+    reduced : torch.dtype or None
+        Type that the decoder computes in; None is that of its weights.
     """
 
     def __init__(
@@ -73,20 +76,24 @@ class TilePass:
         tile: Tile,
         scale: Scale,
         advance: Callable[[], None],
+        reduced: torch.dtype | None = None,
     ) -> None:
         self.network = network
         self.features = features
         self.tile = tile
         self.advance = advance
+        self.reduced = reduced
         like = features.levels[0]
-        self.means = torch.tensor(scale.target_means, dtype=like.dtype, device=like.device)
-        self.stds = torch.tensor(scale.target_stds, dtype=like.dtype, device=like.device)
+        self.device, dtype = like.device, summable(like.dtype)
+        self.means = torch.tensor(scale.target_means, dtype=dtype, device=self.device)
+        self.stds = torch.tensor(scale.target_stds, dtype=dtype, device=self.device)
 
     def decode(self, noise: Noise) -> Float[Tensor, "1 c y x"]:
         """Run the decoder once; the prediction is normalised."""
-        prediction = self.network.decode(self.features, noise, compute_kl=False).prediction
+        with computing_in(self.reduced, self.device):
+            prediction = self.network.decode(self.features, noise, compute_kl=False).prediction
         self.advance()
-        return prediction
+        return prediction.to(summable(prediction.dtype))
 
     def raw(self, mean: Float[Tensor, "1 c y x"]) -> Float[Tensor, "1 c y x"]:
         """Map normalised channels to gray values, each by the statistics of its own target."""

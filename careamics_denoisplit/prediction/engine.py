@@ -15,6 +15,7 @@ from careamics_denoisplit.images import as_float32
 from careamics_denoisplit.network import LadderVAE
 from careamics_denoisplit.prediction.decoding import Splitter, TilePass
 from careamics_denoisplit.prediction.memory import choose_tiling, halved, is_out_of_memory
+from careamics_denoisplit.prediction.precision import Precision, computing_in, reduced_type
 from careamics_denoisplit.prediction.tiling import Tile, Tiling
 
 logger = logging.getLogger(__name__)
@@ -42,12 +43,15 @@ class Workload:
         Where to compute; None leaves the network where it is.
     progress : callable or None
         Called with (finished, total) passes of the decoder, over all tiles of the image.
+    precision : {"auto", "32", "bf16", "16"}
+        Digits of the network's arithmetic; "auto" is float32.
     """
 
     tiling: Tiling | None = None
     batch: int = 1
     device: torch.device | str | None = None
     progress: Progress | None = None
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         """Refuse an empty batch."""
@@ -93,11 +97,14 @@ def predict_planes(
     raw = _checked(image)
     network = trained.network
     device = _move(network, workload.device)
+    reduced = reduced_type(workload.precision, device)
     chosen = workload.tiling or choose_tiling(raw.shape, network, device)
     tiling = chosen.aligned(network.size_multiple)
     while True:
         try:
-            walk = _Walk(trained, tiling, workload.batch, device, passes, workload.progress)
+            walk = _Walk(
+                trained, tiling, workload.batch, device, reduced, passes, workload.progress
+            )
             return walk.planes(raw, reduce), tiling
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -120,6 +127,7 @@ class _Walk:
     tiling: Tiling
     batch: int
     device: torch.device
+    reduced: torch.dtype | None
     passes: int
     progress: Progress | None
 
@@ -143,8 +151,10 @@ class _Walk:
             pixels = torch.stack(list(islice(cuts, self.batch))).to(self.device)
             normalised = (pixels - scale.input_mean) / scale.input_std
             for tile, item in zip(plan[first : first + self.batch], normalised, strict=True):
-                features = network.encode(item[None, None])
-                planes = reduce(TilePass(network, features, tile, scale, advance))[0].cpu()
+                with computing_in(self.reduced, self.device):
+                    features = network.encode(item[None, None])
+                pass_ = TilePass(network, features, tile, scale, advance, self.reduced)
+                planes = reduce(pass_)[0].cpu()
                 _require_finite(planes, tile, scale.channel_names)
                 yield planes
 

@@ -14,6 +14,7 @@ from careamics_denoisplit.network import PosteriorMean
 from careamics_denoisplit.prediction.decoding import Splitter, TilePass
 from careamics_denoisplit.prediction.engine import Progress, Workload, predict_planes
 from careamics_denoisplit.prediction.moments import RunningMoments
+from careamics_denoisplit.prediction.precision import Precision
 from careamics_denoisplit.prediction.tiling import Tiling
 
 Spread = Literal["samples", "none"]
@@ -60,6 +61,7 @@ def predict_image(
     device: torch.device | str | None = None,
     snapshots: Sequence[int] = (),
     progress: Progress | None = None,
+    precision: Precision = "auto",
 ) -> Estimate:
     """Split one image into its denoised channels.
 
@@ -91,6 +93,8 @@ def predict_image(
         Smaller numbers of samples whose moments are returned as well.
     progress : callable or None
         Called with (finished, total) passes of the decoder, over all tiles.
+    precision : {"auto", "32", "bf16", "16"}
+        Digits of the network's arithmetic; "auto" is float32, "16" needs a GPU.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def predict_image(
 
     passes = n_samples if spread == "samples" else 1
     stack, used = predict_planes(
-        trained, image, moments, passes, Workload(tiling, batch, device, progress)
+        trained, image, moments, passes, Workload(tiling, batch, device, progress, precision)
     )
     if spread == "none":
         return Estimate(stack.numpy(), None, 0, seed, used)
@@ -137,6 +141,7 @@ def sample_image(
     batch: int = 1,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
+    precision: Precision = "auto",
 ) -> Float[np.ndarray, "draw c y x"]:
     """Draw single posterior samples: possible solutions, each as sharp as the data allow.
 
@@ -144,7 +149,7 @@ def sample_image(
 
     Parameters
     ----------
-    trained, image, seed, tiling, batch, device, progress
+    trained, image, seed, tiling, batch, device, progress, precision
         As in `predict_image`.
     n_samples : int
         Samples to draw; all of them are held in memory, as they are the result.
@@ -165,7 +170,7 @@ def sample_image(
         return torch.cat([pass_.raw(sample) for sample in pass_.samples(seed, n_samples)], dim=1)
 
     stack, _ = predict_planes(
-        trained, image, draws, n_samples, Workload(tiling, batch, device, progress)
+        trained, image, draws, n_samples, Workload(tiling, batch, device, progress, precision)
     )
     return stack.numpy().reshape(n_samples, -1, *stack.shape[1:])
 

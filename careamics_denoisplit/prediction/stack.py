@@ -13,6 +13,7 @@ from careamics_denoisplit.images import Image, as_float32
 from careamics_denoisplit.prediction.decoding import Splitter
 from careamics_denoisplit.prediction.engine import Progress, Workload
 from careamics_denoisplit.prediction.estimate import Spread, predict_image, sample_image
+from careamics_denoisplit.prediction.precision import stated
 from careamics_denoisplit.prediction.result import Prediction, labelled_like
 from careamics_denoisplit.prediction.tiling import Tiling
 
@@ -109,6 +110,7 @@ def predict_stack(
             batch=estimator.workload.batch,
             device=estimator.workload.device,
             progress=_share(estimator.workload.progress, number, count),
+            precision=estimator.workload.precision,
         )
         tiling = estimate.tiling
         means[plane.index] = estimate.mean
@@ -165,6 +167,7 @@ def sample_stack(
             batch=estimator.workload.batch,
             device=estimator.workload.device,
             progress=_share(estimator.workload.progress, number, count),
+            precision=estimator.workload.precision,
         )
         for number, plane in enumerate(_planes(image, channel))
     ]
@@ -219,6 +222,7 @@ def _attributes(image: Image, estimator: Estimator, tiling: Tiling | None) -> Ma
         "spread": estimator.spread,
         "n_samples": estimator.n_samples if estimator.spread == "samples" else 0,
         "seed": estimator.seed,
+        "precision": stated(estimator.workload.precision),
     }
     if tiling is not None:
         attributes |= {"tile": list(tiling.tile), "tile_overlap": list(tiling.overlap)}

@@ -84,7 +84,8 @@ def test_data_check_finds_no_problem_in_sound_images(
     found = json.loads(capsys.readouterr().out)
     assert found["passed"] is True
     assert found["mixture"]["rule"] == "mean"
-    assert "er, actin" in found["correlations"]
+    assert found["correlations"][0]["first"] == "er"
+    assert found["problems"] == []
 
 
 def test_data_check_reports_swapped_truths(
@@ -224,6 +225,7 @@ def test_a_prediction_is_written_as_zarr_where_asked(
         [
             *("predict", str(run_folder), str(image), "--out", str(tmp_path / "z")),
             *("--format", "zarr", "--spread", "none", "--tile-plan", "whole"),
+            *("--precision", "bf16"),
         ]
     )
 
@@ -241,6 +243,8 @@ def test_a_prediction_is_written_as_zarr_where_asked(
         (["--batch", "0"], "--batch must be auto or a number"),
         (["--device", "cuda:99"], "--device cpu"),
         (["--device", "gpu"], "There is no device 'gpu'"),
+        (["--precision", "16", "--device", "cpu"], "Choose precision bf16 or 32"),
+        (["--precision", "half"], 'Choose from: "auto", "32", "bf16", "16"'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
