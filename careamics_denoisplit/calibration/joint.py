@@ -1,8 +1,6 @@
 """Fit of the joint calibration: a small per-pixel network, by Gaussian likelihood."""
 
-import contextlib
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from careamics_denoisplit.calibration.methods import (
     spread_floors,
 )
 from careamics_denoisplit.calibration.pixels import PixelSample
+from careamics_denoisplit.threads import one_thread
 
 HIDDEN_UNITS = 16
 """Width of the hidden layer."""
@@ -82,7 +81,7 @@ def _fit_layers(
         layer.requires_grad_(True)
     optimizer = torch.optim.Adam(layers, lr=_LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
-    with torch.enable_grad(), _one_thread():
+    with torch.enable_grad(), one_thread():
         for _ in range(_STEPS):
             batch = torch.randint(len(inputs), (_BATCH,), generator=random)
             loss = _negative_log_likelihood(inputs[batch], errors[batch], layers)
@@ -100,17 +99,6 @@ def _negative_log_likelihood(
     hidden = torch.tanh(inputs @ hidden_weight.T + hidden_bias)
     log_std = (hidden @ output_weight.T + output_bias).clamp(min=_SMALLEST_LOG_RATIO)
     return (0.5 * errors.square() * torch.exp(-2.0 * log_std) + log_std).mean()
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread: several only wait for each other on batches this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _tensor(values: np.ndarray) -> Tensor:

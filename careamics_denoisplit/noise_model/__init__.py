@@ -20,7 +20,8 @@ from careamics_denoisplit.noise_model.model import (
     NoiseModelInfo,
     Verdict,
 )
-from careamics_denoisplit.noise_model.report import NoiseModelReport, write_report
+from careamics_denoisplit.noise_model.report import NoiseModelReport
+from careamics_denoisplit.noise_model.report_files import write_report
 from careamics_denoisplit.noise_model.storage import load_noise_model
 
 __all__ = [

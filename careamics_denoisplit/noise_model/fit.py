@@ -24,12 +24,8 @@ from careamics_denoisplit.noise_model.maximum_likelihood import (
 from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel, NoiseModelInfo
 from careamics_denoisplit.noise_model.pairs import Blocks, PixelSource, as_arrays, sample_blocks
 from careamics_denoisplit.noise_model.repeats import repeat_blocks
-from careamics_denoisplit.noise_model.report import (
-    AlignmentRecord,
-    NoiseModelReport,
-    Route,
-    write_report,
-)
+from careamics_denoisplit.noise_model.report import AlignmentRecord, NoiseModelReport, Route
+from careamics_denoisplit.noise_model.report_files import write_report
 from careamics_denoisplit.noise_model.rounding import without_rounding
 from careamics_denoisplit.noise_model.verdict import Figures, judge
 

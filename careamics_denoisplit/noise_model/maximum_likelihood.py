@@ -1,7 +1,5 @@
 """The fit itself: weights of a mixture that make observed pairs most probable."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,6 +12,7 @@ from torch import Tensor
 from careamics_denoisplit.errors import NoiseModelError
 from careamics_denoisplit.noise_model.mixture import SignalRange, components, mixture_log_prob
 from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel
+from careamics_denoisplit.threads import one_thread
 
 VARIANCE_BINS: Final = 64
 MAX_STEPS: Final = 150
@@ -133,7 +132,7 @@ def fit_weights(
     # Most of the way on every n-th pair: the blocks come in random order.
     few = slice(None, None, max(1, len(s) // PAIRS_FOR_START))
     found = start.ravel()
-    with _one_thread():
+    with one_thread():
         for part, steps in ((few, MAX_STEPS), (slice(None), LAST_STEPS)):
             found = minimize(
                 negative_log_likelihood,
@@ -192,14 +191,3 @@ def _variance_polynomial(
 
 def _float64(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread: on parts this small several spend their time on waiting."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -1,14 +1,11 @@
-"""The quality report of a noise model: numbers, a verdict in words, and its files."""
+"""The quality report of a noise model: numbers and a verdict in words."""
 
-import json
-from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from careamics_denoisplit.files import safe_name, write_json, write_whole
 from careamics_denoisplit.noise_model.alignment import Direction
-from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel, Verdict
+from careamics_denoisplit.noise_model.model import Verdict
 
 Route: TypeAlias = Literal["pairs", "repeats", "bootstrap"]
 """How the signal was found."""
@@ -138,39 +135,3 @@ class NoiseModelReport(_Value):
     def words(self) -> str:
         """Return the verdict and its reasons as one sentence for people."""
         return f"Noise model of {self.channel}: {self.verdict}. {'; '.join(self.reasons)}."
-
-
-def write_report(
-    folder: Path | str, model: GaussianMixtureNoiseModel, report: NoiseModelReport
-) -> tuple[Path, ...]:
-    """Write `noise_model_<channel>` as `.npz`, `.json` and `.png` into a folder.
-
-    Parameters
-    ----------
-    folder : pathlib.Path or str
-        Where to; made if it is not there.
-    model : GaussianMixtureNoiseModel
-        The model.
-    report : NoiseModelReport
-        Its report; the channel's name becomes part of the file names.
-
-    Returns
-    -------
-    tuple of pathlib.Path
-        Absolute paths of the three files.
-
-    Raises
-    ------
-    StorageError
-        If a file cannot be written.
-    """
-    from careamics_denoisplit.noise_model.picture import draw_report  # matplotlib is slow
-
-    folder = Path(folder).absolute()
-    stem = f"noise_model_{safe_name(report.channel)}"
-    paths = tuple(folder / f"{stem}.{suffix}" for suffix in ("npz", "json", "png"))
-    picture = draw_report(report)
-    model.save(paths[0])
-    write_json(paths[1], json.loads(report.model_dump_json()))
-    write_whole(paths[2], picture)
-    return paths
