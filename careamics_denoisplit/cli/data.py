@@ -48,24 +48,32 @@ def check(
         validation = named_paths(val, "--val", names)
         mixtures = existing_paths(mixture or [], "--mixture")
 
-        from careamics_denoisplit.cli.inspection import inspect
+        from careamics_denoisplit.cli.findings import facts
+        from careamics_denoisplit.data import check_data
 
-        found = inspect(
+        report = check_data(
             channels,
-            mixture=mixtures,
-            truth=require_all(truths, names, "--truth") if truths else {},
-            validation=require_all(validation, names, "--val") if validation else {},
+            names,
+            mixture=mixtures or None,
+            truth=require_all(truths, names, "--truth") if truths else None,
+            validation=require_all(validation, names, "--val") if validation else None,
             axes=axes,
         )
-        work.values = found.as_json()
-        for line in found.facts:
+        work.values = {"passed": report.passed, **report.model_dump(mode="json")}
+        for line in facts(report):
             work.say(line)
-        for line in found.warnings:
+        for line in report.warnings:
             work.say(f"warning: {line}")
-        for line in found.problems:
+        for line in report.problems[1:]:
             work.say(f"PROBLEM: {line}")
-        if not found.problems:
-            work.say(f"No problem found, {len(found.warnings)} warnings.")
-    if found.problems:
-        more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
-        raise CheckFailedError(f"{found.problems[0]}{more}")
+        if report.passed:
+            work.say(f"No problem found, {_counted(len(report.warnings), 'warning')}.")
+    if not report.passed:
+        # The first problem becomes the one line on standard error; no problem is shown twice.
+        others = len(report.problems) - 1
+        more = f" (and {_counted(others, 'more problem')}{'' if common.quiet else ', see above'})"
+        raise CheckFailedError(f"{report.problems[0]}{more if others else ''}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

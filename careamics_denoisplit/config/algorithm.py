@@ -11,7 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import optim
 
 from careamics_denoisplit.config.channels import channel_identifier, check_channel_names
-from careamics_denoisplit.config.fields import Flag, Fraction, NonNegative, NonNegativeInt, Texts
+from careamics_denoisplit.config.fields import (
+    Flag,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Offsets,
+    Texts,
+)
 from careamics_denoisplit.config.network import NetworkConfig
 from careamics_denoisplit.config.parameters import check_parameters
 
@@ -110,6 +117,10 @@ class DenoiSplitAlgorithm(BaseModel):
     mixing_jitter: Fraction = 0.0
     """Half width j of the random mixing weights: 1 + u with u uniform in (-j, j), rescaled so
     that the weights of one input keep their sum."""
+    camera_offset: Offsets | None = None
+    """Gray value of a pixel without light, of every channel or of each: subtracted before channels
+    are mixed, and added once (the mean of all) afterwards, as one camera does. With None the sum of
+    C images holds C offsets."""
     pairing: Literal["aligned", "independent"] | Probability = "aligned"
     """Whether the crops of one input come from one place of one field ("aligned"), from places
     drawn for each channel on its own ("independent"), or the probability of the latter."""
@@ -203,6 +214,31 @@ class DenoiSplitAlgorithm(BaseModel):
                 'Set them to 0 and "aligned", or `mixing` to "mean" or "sum".'
             )
         return self
+
+    @model_validator(mode="after")
+    def check_camera_offset(self) -> "DenoiSplitAlgorithm":
+        """Refuse an offset where nothing is mixed, or another number of them than of channels."""
+        if self.camera_offset is None:
+            return self
+        if self.mixing == "measured":
+            raise ValueError(
+                "`camera_offset` has no effect on a measured mixture, which holds one offset "
+                'already. Set it to null, or `mixing` to "mean" or "sum".'
+            )
+        offsets = self.camera_offset
+        if isinstance(offsets, tuple) and len(offsets) != len(self.channel_names):
+            raise ValueError(
+                f"{len(offsets)} values of `camera_offset` for {len(self.channel_names)} channels "
+                f"{self.channel_names}. Give one number for all, or one for each."
+            )
+        return self
+
+    @property
+    def channel_offsets(self) -> tuple[float, ...] | None:
+        """Camera offset of each channel in gray values; None if none is to be removed."""
+        if self.camera_offset is None or isinstance(self.camera_offset, tuple):
+            return self.camera_offset
+        return (self.camera_offset,) * len(self.channel_names)
 
     @property
     def independent_probability(self) -> float:

@@ -35,5 +35,11 @@ Flag = Annotated[bool, Field(strict=True)]
 Counts = Annotated[tuple[Count, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
 """Whole numbers of at least one, one or more of them."""
 
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False), BeforeValidator(refuse_truth)]
+"""Finite number of either sign."""
+
+Offsets = Finite | Annotated[tuple[Finite, ...], BeforeValidator(list_to_tuple)]
+"""One finite number, or one for each channel."""
+
 Texts = Annotated[tuple[Annotated[str, Field(strict=True)], ...], BeforeValidator(list_to_tuple)]
 """Texts; numbers and truth values are refused, so that names stay what was typed."""

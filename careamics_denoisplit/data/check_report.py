@@ -75,6 +75,9 @@ class MixtureFinding(_Report):
     """Share of the variance that the channels explain."""
     rule: Literal["mean", "sum", "measured"]
     """The rule that the gains come closest to."""
+    camera_offset: float | None
+    """Camera offset that every image holds if the mixture is a sum and holds it once, in gray
+    values; negative if the mixture holds more light than the channels."""
     rms_from_sum: float
     """Root mean square of mixture minus sum, in gray values, offset removed."""
     rms_from_mean: float

@@ -1,5 +1,6 @@
 """How channels become one superimposed image."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ def mix(
     channels: Shaped[np.ndarray, "*lead c y x"],
     rule: str = "mean",
     weights: Float[np.ndarray, " c"] | None = None,
+    offsets: Sequence[float] | None = None,
 ) -> Float[np.ndarray, "*lead y x"]:
     """Superimpose channels in float32, whatever their type, so that nothing wraps around.
 
@@ -26,6 +28,9 @@ def mix(
         Mean or sum over the channels; the paper's code uses the mean.
     weights : numpy.ndarray of shape (C,), optional
         Factor of each channel before mean or sum; 1 by default.
+    offsets : sequence of C float, optional
+        Camera offset of each channel in gray values: subtracted first, and their mean is added
+        once at the end.
 
     Returns
     -------
@@ -43,13 +48,14 @@ def mix(
             "A measured mixture is given as an image of its own."
         )
     values = channels.astype(np.float32, copy=False)
+    if offsets is not None:
+        values = values - np.asarray(offsets, np.float32)[:, None, None]
     if weights is not None:
         values = values * weights.astype(np.float32)[:, None, None]
     total: Float[np.ndarray, "*lead y x"] = values.sum(axis=-3, dtype=np.float32)
-    if rule == "sum":
-        return total
-    mean: Float[np.ndarray, "*lead y x"] = total / np.float32(channels.shape[-3])
-    return mean
+    if rule == "mean":
+        total = total / np.float32(channels.shape[-3])
+    return total if offsets is None else total + np.float32(np.mean(offsets))
 
 
 def mixing_weights(
@@ -88,6 +94,8 @@ class MixtureFit(NamedTuple):
     deviation: dict[str, float]
     """Root mean square of mixture minus sum, and minus mean, in gray values, after removing the
     offset."""
+    constant: dict[str, float]
+    """Mean of mixture minus sum, and minus mean, in gray values."""
 
     @property
     def rule(self) -> Literal["mean", "sum", "measured"]:
@@ -98,6 +106,16 @@ class MixtureFit(NamedTuple):
         if np.all(np.abs(gains * gains.size - 1.0) <= 0.2):
             return "mean"
         return "measured"
+
+    @property
+    def camera_offset(self) -> float | None:
+        """Camera offset of each image, if the mixture is a sum and all images hold the same one.
+
+        A camera adds its offset once to a measured mixture, the sum of C images holds it C times.
+        """
+        if self.rule != "sum" or len(self.gains) < 2:
+            return None
+        return -self.constant["sum"] / (len(self.gains) - 1)
 
 
 class MixtureFitter:
@@ -164,14 +182,13 @@ class MixtureFitter:
         variance = products[-1, -1] / pixels - mean**2
         left = self._mean_square(np.append(-solution, 1.0))
         explained = 1.0 - left / variance if variance > 0 else 0.0
+        rules = {"sum": 1.0, "mean": 1.0 / self.count}
         return MixtureFit(
             gains=tuple(float(gain) for gain in solution[: self.count]),
             offset=float(solution[self.count]),
             explained=float(np.clip(explained, 0.0, 1.0)),
-            deviation={
-                "sum": self._deviation(1.0),
-                "mean": self._deviation(1.0 / self.count),
-            },
+            deviation={rule: self._deviation(gain) for rule, gain in rules.items()},
+            constant={rule: self._constant(gain) for rule, gain in rules.items()},
         )
 
     def _mean_square(self, combination: Float[np.ndarray, " n"]) -> float:
@@ -182,7 +199,12 @@ class MixtureFitter:
     def _deviation(self, gain: float) -> float:
         """Root mean square of mixture minus gain times the channels minus a constant."""
         combination = np.full(self.count + 2, -gain)
+        combination[self.count], combination[-1] = -self._constant(gain), 1.0
+        return float(np.sqrt(self._mean_square(combination)))
+
+    def _constant(self, gain: float) -> float:
+        """Mean of mixture minus gain times the channels."""
+        combination = np.full(self.count + 2, -gain)
         combination[self.count], combination[-1] = 0.0, 1.0
         pixels = self._products[self.count, self.count]
-        combination[self.count] = -float(self._products[self.count] @ combination) / float(pixels)
-        return float(np.sqrt(self._mean_square(combination)))
+        return float(self._products[self.count] @ combination) / float(pixels)

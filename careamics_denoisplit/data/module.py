@@ -291,6 +291,7 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
             [(block for plane in planes for block in plane.blocks()) for planes in opened.channels],
             self.config.channel_names,
             mixing=self.config.algorithm_config.mixing,
+            camera_offsets=self.config.algorithm_config.channel_offsets,
             mixture=None
             if opened.mixture is None
             else (block for plane in opened.mixture for block in plane.blocks()),

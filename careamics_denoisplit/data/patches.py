@@ -152,7 +152,7 @@ class TrainingPatches(Dataset[Batch]):
             raise DataError("A measured mixture was announced, but none was given.")
         jitter = self.recipe.jitter
         weights = mixing_weights(rng, len(target), jitter) if jitter else None
-        return mix(target, rule, weights)
+        return mix(target, rule, weights, self.statistics.camera_offsets)
 
 
 class GridPatches(Dataset[Batch]):
@@ -197,7 +197,7 @@ class GridPatches(Dataset[Batch]):
         field = self.fields[index]
         target = np.stack([plane.crop(y, x, self.patch, self.patch) for plane in field.channels])
         if self.rule is not None:
-            mixture = mix(target, self.rule)
+            mixture = mix(target, self.rule, offsets=self.statistics.camera_offsets)
         elif field.mixture is not None:
             mixture = field.mixture.crop(y, x, self.patch, self.patch)
         else:

@@ -20,6 +20,7 @@ PERCENTILES = (0.1, 1.0, 5.0, 50.0, 95.0, 99.0, 99.9)
 """Percentiles of the input that are stored."""
 
 _LARGEST_SAMPLE = 2**22
+_LARGEST_PART = 2**20
 
 
 class Statistics(BaseModel):
@@ -49,6 +50,9 @@ class Statistics(BaseModel):
     """Unit of the raw data."""
     mixing: Literal["mean", "sum", "measured"]
     """How the training input came about."""
+    camera_offsets: tuple[Finite, ...] | None = None
+    """Camera offset of each channel that is removed before mixing, in gray values, and added once
+    afterwards; None where images are mixed as they are."""
     input_percentiles: dict[str, Finite]
     """Percentiles of the training input in gray values; keys are the percentages."""
     n_pixels: Annotated[int, Field(ge=1)]
@@ -58,6 +62,11 @@ class Statistics(BaseModel):
     def check_counts(self) -> "Statistics":
         """Refuse lists of different length."""
         counts = {len(self.channel_names), len(self.target_means), len(self.target_stds)}
+        if self.camera_offsets is not None and len(self.camera_offsets) != len(self.channel_names):
+            raise ValueError(
+                f"{len(self.channel_names)} channels, but {len(self.camera_offsets)} camera "
+                "offsets. Give one per channel."
+            )
         if len(counts) != 1:
             raise ValueError(
                 f"{len(self.channel_names)} channels, {len(self.target_means)} means and "
@@ -128,6 +137,12 @@ class Moments:
             mean = float(values.mean())
             self._merge(values.size, mean, float(np.square(values - mean).sum()))
 
+    def add_parts(self, block: Shaped[np.ndarray, "..."]) -> None:
+        """Take a large block into account in parts, whose copies in float64 need little memory."""
+        flat = block.reshape(-1)
+        for first in range(0, flat.size, _LARGEST_PART):
+            self.add(flat[first : first + _LARGEST_PART])
+
     def merge(self, other: "Moments") -> None:
         """Take all pixels of another stream into account."""
         if other.count:
@@ -179,6 +194,7 @@ def compute_statistics(
     *,
     mixing: Literal["mean", "sum", "measured"] = "mean",
     mixture: Iterable[Shaped[np.ndarray, "_ _"]] | None = None,
+    camera_offsets: Sequence[float] | None = None,
     n_pixels: int | None = None,
     unit: str = "gray values",
 ) -> Statistics:
@@ -200,6 +216,8 @@ def compute_statistics(
         How the input comes about.
     mixture : iterable of numpy.ndarray of shape (Y, X), optional
         Planes of the measured mixture in gray values.
+    camera_offsets : sequence of C float, optional
+        Camera offset of each channel in gray values, removed before mixing and added once.
     n_pixels : int, optional
         Number of pixels per channel, which spaces the pixels that percentiles are taken from.
     unit : str
@@ -239,7 +257,8 @@ def compute_statistics(
                 moment.add(plane)
         if mixing != "measured" and all(plane is not None for plane in planes):
             height, width = (min(plane.shape[axis] for plane in planes) for axis in (0, 1))
-            sample.add(mix(np.stack([plane[:height, :width] for plane in planes]), mixing))
+            parts = np.stack([plane[:height, :width] for plane in planes])
+            sample.add(mix(parts, mixing, offsets=camera_offsets))
     for name, moment in zip(names, moments, strict=True):
         _require_variation(moment, f"channel {name!r}")
     if mixing == "measured":
@@ -251,6 +270,8 @@ def compute_statistics(
             pooled.merge(moment)
         factor = len(names) if mixing == "sum" else 1
         mean, std = pooled.mean * factor, pooled.std * factor
+        if camera_offsets is not None and mixing == "sum":
+            mean += float(np.mean(camera_offsets)) - sum(camera_offsets)
         count = moments[0].count
     return Statistics(
         input_mean=mean,
@@ -260,6 +281,7 @@ def compute_statistics(
         channel_names=names,
         unit=unit,
         mixing=mixing,
+        camera_offsets=None if camera_offsets is None else tuple(camera_offsets),
         input_percentiles=sample.percentiles(),
         n_pixels=count,
     )

@@ -85,7 +85,7 @@ class Scenes:
             mixture = _whole(self._mixture[index])
         else:
             rule: MixingRule = "sum" if self._statistics.mixing == "sum" else "mean"
-            mixture = mix(np.asarray(channels), rule)
+            mixture = mix(np.asarray(channels), rule, offsets=self._statistics.camera_offsets)
         truth = np.stack([_whole(planes[index]) for planes in self._truth])
         return Scene(self.names[index], mixture, truth, channels)
 

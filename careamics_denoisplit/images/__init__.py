@@ -17,6 +17,7 @@ from careamics_denoisplit.images.folders import Folder, list_folder
 from careamics_denoisplit.images.image import Image
 from careamics_denoisplit.images.labels import channel_names_of, labelled, pixel_size_of
 from careamics_denoisplit.images.output_names import output_stems, strip_suffix
+from careamics_denoisplit.images.partners import Misplaced, find_misplaced
 from careamics_denoisplit.images.readers import read_images
 from careamics_denoisplit.images.writers import write_prediction_tiff, write_prediction_zarr
 
@@ -24,12 +25,14 @@ __all__ = [
     "ChannelReport",
     "Folder",
     "Image",
+    "Misplaced",
     "PixelReport",
     "SaturationWarning",
     "as_float32",
     "channel_names_of",
     "check_channel_names",
     "check_pixels",
+    "find_misplaced",
     "labelled",
     "list_folder",
     "output_stems",

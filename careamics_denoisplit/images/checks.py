@@ -1,7 +1,8 @@
 """What the pixels themselves say: finite, not constant, not clipped, of a usable type."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from careamics_denoisplit.errors import DataError
 from careamics_denoisplit.images.image import Image
 
 SATURATION_LIMIT = 0.01
-_BLOCK_BYTES = 64 * 2**20
+_BLOCK_BYTES = 32 * 2**20
 # Largest values of cameras with 8, 10, 12, 14 and 16 bits; also those of the types themselves.
 _FULL_SCALES = {2**bits - 1 for bits in (8, 10, 12, 14, 15, 16, 31, 32, 63, 64)}
 
@@ -79,7 +80,7 @@ class PixelReport(BaseModel):
 class _Plane(NamedTuple):
     channel: int
     leading: dict[str, int]
-    first_row: int
+    first: tuple[int, int]
     values: npt.NDArray[Any]
 
 
@@ -88,8 +89,10 @@ def check_pixels(
     what: str = "",
     *,
     refuse_constant: bool = False,
+    every: int = 1,
+    visit: Callable[[int, npt.NDArray[Any]], None] | None = None,
 ) -> PixelReport:
-    """Read all pixels once, in blocks, and refuse what no network can use.
+    """Read all pixels once, in blocks of 32 MiB, and refuse what no network can use.
 
     Parameters
     ----------
@@ -99,6 +102,10 @@ def check_pixels(
         What the image is, for messages, such as "mixture"; by default its source.
     refuse_constant : bool, default: False
         Whether a constant channel is an error, as it is in training.
+    every : int, default: 1
+        Read only every n-th block of each channel, where there is no time for all pixels.
+    visit : callable, optional
+        Called with the number of the channel and each block (Y, X) that was read.
 
     Returns
     -------
@@ -122,8 +129,11 @@ def check_pixels(
     if data.size == 0:
         raise DataError(f"{what} has no pixels: its shape is {dict(data.sizes)}.")
     tallies = [_Tally(name) for name in names]
-    for plane in _planes(data):
+    chunk = image.chunk if isinstance(image, Image) else None
+    for plane in _planes(data, chunk, every):
         tallies[plane.channel].add(plane)
+        if visit is not None:
+            visit(plane.channel, plane.values)
     _refuse_non_finite(tallies, what)
     report = PixelReport(
         what=what,
@@ -283,7 +293,7 @@ class _Tally:
         if not self.first:
             y, x = np.unravel_index(int(bad.argmax()), bad.shape)
             where = "".join(f"{dim} {index}, " for dim, index in plane.leading.items())
-            self.first = f"{where}(y, x) = ({int(y) + plane.first_row}, {int(x)})"
+            self.first = f"{where}(y, x) = ({int(y) + plane.first[0]}, {int(x) + plane.first[1]})"
 
     def report(self, dtype: np.dtype[Any]) -> ChannelReport:
         full = dtype.kind in "iu" and int(self.maximum) in _FULL_SCALES
@@ -331,20 +341,64 @@ def _dims(n_axes: int, what: str) -> tuple[str, ...]:
     return (*(f"sample{i or ''}" for i in range(n_axes - 3)), *names)
 
 
-def _planes(data: xr.DataArray) -> Iterator[_Plane]:
+def _planes(data: xr.DataArray, chunk: tuple[int, int] | None, every: int) -> Iterator[_Plane]:
+    """Read every n-th block of each channel."""
     leading = [dim for dim in data.dims if dim not in {"channel", "y", "x"}]
     variable = (
         data.variable.transpose(*leading, "channel", "y", "x", missing_dims="raise")
         if (data.dims[-3:] != ("channel", "y", "x"))
         else data.variable
     )
-    rows = max(1, _BLOCK_BYTES // max(1, data.sizes["x"] * data.dtype.itemsize))
+    shape = (data.sizes["y"], data.sizes["x"])
+    for channel in range(data.sizes["channel"]):
+        for where, (y, x, rows, columns) in islice(
+            _places(data, leading, block_places(shape, data.dtype.itemsize, chunk)), 0, None, every
+        ):
+            part = variable[(*where.values(), channel, slice(y, y + rows), slice(x, x + columns))]
+            yield _Plane(channel, where, (y, x), np.asarray(part.values))
+
+
+def _places(
+    data: xr.DataArray, leading: list[Any], blocks: list[tuple[int, int, int, int]]
+) -> Iterator[tuple[dict[str, int], tuple[int, int, int, int]]]:
     for position in np.ndindex(*(data.sizes[dim] for dim in leading)):
         where = {str(dim): int(i) for dim, i in zip(leading, position, strict=True)}
-        for channel in range(data.sizes["channel"]):
-            for first in range(0, data.sizes["y"], rows):
-                part = variable[(*position, channel, slice(first, first + rows))]
-                yield _Plane(channel, where, first, np.asarray(part.values))
+        for block in blocks:
+            yield where, block
+
+
+def block_places(
+    shape: tuple[int, int], itemsize: int, chunk: tuple[int, int] | None
+) -> list[tuple[int, int, int, int]]:
+    """Divide a plane into blocks of at most 32 MiB, along the borders of what is stored together.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width in pixels.
+    itemsize : int
+        Bytes of a pixel.
+    chunk : tuple of int or None
+        Rows and columns that the source stores together; a chunk that is cut would be decoded
+        once for each of its parts.
+
+    Returns
+    -------
+    list of tuple of int
+        First row, first column, rows and columns of each block; a chunk at least.
+    """
+    (height, width), pixels = shape, max(1, _BLOCK_BYTES // itemsize)
+    rows, columns = max(1, pixels // max(1, width)), width
+    if chunk is not None and chunk[0] > rows:
+        rows = chunk[0]
+        columns = max(1, pixels // (chunk[0] * chunk[1])) * chunk[1]
+    elif chunk is not None:
+        rows -= rows % chunk[0]
+    return [
+        (y, x, min(rows, height - y), min(columns, width - x))
+        for y in range(0, height, rows)
+        for x in range(0, width, columns)
+    ]
 
 
 def _plain(name: str) -> str:

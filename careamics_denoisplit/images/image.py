@@ -38,6 +38,8 @@ class Image:
         The axes of the source as they were understood, such as "SCYX".
     axes_guessed : bool
         Whether neither the user nor the source named the axes.
+    chunk : tuple of int or None
+        Rows and columns that the source stores together, where it stores tiles.
     """
 
     data: xr.DataArray
@@ -49,6 +51,7 @@ class Image:
     acquisition: Mapping[str, str] = field(default_factory=dict)
     axes: str = "YX"
     axes_guessed: bool = False
+    chunk: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -85,6 +88,8 @@ class Raw:
         As in `Image`.
     files : frozenset of str
         Names of all files that the image is spread over, where it is more than one.
+    chunk : tuple of int or None
+        Size along each axis of what the source stores together, where it stores tiles.
     """
 
     block: Block
@@ -95,6 +100,7 @@ class Raw:
     pixel_size: tuple[float, float] | None = None
     acquisition: Mapping[str, str] = field(default_factory=dict)
     files: frozenset[str] = frozenset()
+    chunk: tuple[int, ...] | None = None
 
 
 def images_of(raw: Raw, axes: str, *, source: str | Path | None, guessed: bool) -> list[Image]:
@@ -135,6 +141,9 @@ def images_of(raw: Raw, axes: str, *, source: str | Path | None, guessed: bool) 
             acquisition=raw.acquisition,
             axes=axes,
             axes_guessed=guessed,
+            chunk=None
+            if raw.chunk is None
+            else (raw.chunk[axes.index("Y")], raw.chunk[axes.index("X")]),
         )
         for sample in samples
     ]

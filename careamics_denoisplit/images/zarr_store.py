@@ -97,7 +97,8 @@ def read_zarr(path: Path, *, max_bytes: int) -> Raw:
     _require_chunks(array, path)
     axes, names, pixel_size = described
     block = ZarrBlock(path, np.dtype(array.dtype), tuple(map(int, array.shape)))
-    return Raw(block, axes, channel_names=names, pixel_size=pixel_size)
+    chunk = tuple(map(int, array.chunks))
+    return Raw(block, axes, channel_names=names, pixel_size=pixel_size, chunk=chunk)
 
 
 def _open_node(path: Path) -> Any:

@@ -124,3 +124,52 @@ def test_the_deviation_from_sum_and_mean_ignores_the_offset() -> None:
 def test_a_comparison_without_pixels_is_an_error() -> None:
     with pytest.raises(DataError, match="No pixel"):
         MixtureFitter(2).fit()
+
+
+def lit(offsets: tuple[float, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Light of channels (C, Y, X), and what cameras with these offsets make of it."""
+    light = np.random.default_rng(seed).gamma(2, 50, (len(offsets), 40, 40)).astype(np.float32)
+    return light, light + np.asarray(offsets, np.float32)[:, None, None]
+
+
+def test_a_sum_holds_the_offset_of_the_camera_once_where_it_is_known() -> None:
+    light, channels = lit((100.0, 100.0, 100.0))
+
+    np.testing.assert_allclose(mix(channels, "sum"), light.sum(axis=0) + 300, rtol=1e-5)
+    once = mix(channels, "sum", offsets=(100.0,) * 3)
+    np.testing.assert_allclose(once, light.sum(axis=0) + 100, rtol=1e-5)
+
+
+def test_offsets_of_each_channel_leave_their_mean() -> None:
+    light, channels = lit((80.0, 120.0))
+
+    for rule, expected in (("sum", light.sum(axis=0)), ("mean", light.mean(axis=0))):
+        mixture = mix(channels, rule, offsets=(80.0, 120.0))
+        np.testing.assert_allclose(mixture, expected + 100, rtol=1e-5)
+
+
+def test_weights_leave_the_offset_alone() -> None:
+    light, channels = lit((80.0, 120.0))
+    weights = np.array([1.5, 0.5], np.float32)
+
+    mixture = mix(channels, "sum", weights, (80.0, 120.0))
+
+    np.testing.assert_allclose(mixture, 1.5 * light[0] + 0.5 * light[1] + 100, rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_camera_offset_is_told_from_a_measured_sum(count: int) -> None:
+    light, channels = lit((200.0,) * count)
+    fitter = MixtureFitter(count)
+    fitter.add(channels, light.sum(axis=0) + 200)
+
+    assert fitter.fit().camera_offset == pytest.approx(200, rel=1e-4)
+
+
+def test_a_mean_tells_no_camera_offset() -> None:
+    _, channels = lit((200.0, 200.0))
+    fitter = MixtureFitter(2)
+    fitter.add(channels, channels.mean(axis=0) + 7)
+
+    assert fitter.fit().camera_offset is None
+    assert fitter.fit().constant["mean"] == pytest.approx(7, rel=1e-3)

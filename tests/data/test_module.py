@@ -17,11 +17,14 @@ from careamics_denoisplit.config import (
     DenoiSplitConfiguration,
     changed_keys,
     create_advanced_denoisplit_config,
+    load_configuration,
+    save_configuration,
 )
 from careamics_denoisplit.data import (
     DenoiSplitDataModule,
     ImageView,
     MixtureWarning,
+    Statistics,
     compute_statistics,
     planes_of,
 )
@@ -409,3 +412,52 @@ def test_a_view_offers_the_interface_of_careamics() -> None:
     assert view.extract_patch(0, None, (0, 0), (4, 5)).shape == (2, 4, 5)
     with pytest.raises(DataError, match="no channel number 2"):
         planes_of(view, 2)
+
+
+@pytest.mark.parametrize("offset", [300.0, (200.0, 400.0)])
+def test_a_camera_offset_is_removed_from_all_but_one_of_the_channels(
+    offset: float | tuple[float, ...], tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"mixing": "sum", "algorithm_params": {"camera_offset": offset}}
+    plain = DenoiSplitDataModule(config(mixing="sum"), TRAIN, val_data_target=HELD)
+    data = DenoiSplitDataModule(config(**options), TRAIN, val_data_target=HELD)
+
+    assert data.statistics.input_mean == pytest.approx(plain.statistics.input_mean - 300)
+    assert data.statistics.input_std == plain.statistics.input_std
+    for name, value in data.statistics.input_percentiles.items():
+        assert value == pytest.approx(plain.statistics.input_percentiles[name] - 300, abs=0.01)
+    for ours, theirs in (
+        (data.train_dataset, plain.train_dataset),
+        (data.val_dataset, plain.val_dataset),
+    ):
+        torch.testing.assert_close(ours[1].input, theirs[1].input, rtol=0, atol=1e-5)
+        assert torch.equal(ours[1].target, theirs[1].target)
+    recorded = Statistics.model_validate_json(data.statistics.model_dump_json())
+    assert sum(recorded.camera_offsets or ()) == 600
+    path = tmp_path / "config.yaml"
+    save_configuration(data.resolved_config, path)
+    assert load_configuration(path).algorithm_config.camera_offset == offset
+
+
+def test_without_a_camera_offset_images_are_mixed_as_they_are() -> None:
+    data = DenoiSplitDataModule(config(mixing="sum"), TRAIN, val_data_target=HELD)
+    statistics, batch = data.statistics, data.val_dataset[0]
+
+    assert statistics.camera_offsets is None
+    mixed = HELD[0, :, :32, :32].astype(np.float32).sum(axis=0)
+    expected = (mixed - statistics.input_mean) / statistics.input_std
+    np.testing.assert_array_equal(batch.input[0].numpy(), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"camera_offset": (1.0, 2.0, 3.0)}, "3 values of `camera_offset` for 2 channels"),
+        ({"camera_offset": float("nan")}, "camera_offset"),
+        ({"camera_offset": True}, "camera_offset"),
+        ({"camera_offset": 100.0, "mixing": "measured"}, "no effect on a measured mixture"),
+    ],
+)
+def test_a_camera_offset_that_cannot_be_is_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        config(algorithm_params=settings)
