@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from careamics_denoisplit_export.rules import metadata, tensors, testing, weights
-from careamics_denoisplit_export.rules.findings import RULES, Report
+from careamics_denoisplit_export.rules.findings import Report
+from careamics_denoisplit_export.rules.registry import RULES
 from careamics_denoisplit_export.rules.running import reason_not_to_run, run_weights
 from careamics_denoisplit_export.rules.subject import open_subject
 

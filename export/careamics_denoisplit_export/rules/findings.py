@@ -1,11 +1,7 @@
 """What a check says: one finding for each rule, and a report of all."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from careamics_denoisplit_export.rules.subject import Subject
+from typing import Any, Literal
 
 Status = Literal["passed", "failed", "skipped"]
 
@@ -86,54 +82,6 @@ class BrokenError(Exception):
 
 class NotRunError(Exception):
     """A rule holds as far as it was checked; the message says what was not run."""
-
-
-Test = Callable[["Subject"], str]
-"""Returns what it found; raises `BrokenError` or `NotRunError`."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule: number, what must hold, and the function that tests it."""
-
-    id: int
-    title: str
-    test: Test
-
-    def judge(self, subject: "Subject") -> Finding:
-        """Apply the rule to a package."""
-        try:
-            return Finding(self.id, self.title, "passed", self.test(subject))
-        except BrokenError as broken:
-            return Finding(self.id, self.title, "failed", str(broken))
-        except NotRunError as reason:
-            return Finding(self.id, self.title, "skipped", str(reason))
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-            # A stranger's yaml may lack anything or hold other types.
-            what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-            text = f"rdf.yaml has not the form that this rule reads: {what}. Export again."
-            return Finding(self.id, self.title, "failed", text)
-
-
-RULES: dict[int, Rule] = {}
-
-
-def rule(number: int, title: str) -> Callable[[Test], Test]:
-    """Register a function as the test of a rule.
-
-    Parameters
-    ----------
-    number : int
-        Number of the rule.
-    title : str
-        What must hold.
-    """
-
-    def register(test: Test) -> Test:
-        RULES[number] = Rule(number, title, test)
-        return test
-
-    return register
 
 
 def require(holds: bool, message: str) -> None:

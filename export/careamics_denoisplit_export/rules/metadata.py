@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from careamics_denoisplit_export.rdf import FORMAT_VERSION, RDF_FILE
-from careamics_denoisplit_export.rules.findings import NotRunError, require, rule
+from careamics_denoisplit_export.rules.findings import NotRunError, require
+from careamics_denoisplit_export.rules.registry import rule
 from careamics_denoisplit_export.rules.subject import Subject
 
 _NAME = re.compile(r"[A-Za-z0-9_+\- ()]{5,128}")

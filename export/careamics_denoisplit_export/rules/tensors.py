@@ -5,7 +5,8 @@ from typing import Any
 
 from careamics_denoisplit_export.rdf import TILE
 from careamics_denoisplit_export.rules.archive import SEES_ONLY_THE_TILE
-from careamics_denoisplit_export.rules.findings import BrokenError, require, rule
+from careamics_denoisplit_export.rules.findings import BrokenError, require
+from careamics_denoisplit_export.rules.registry import rule
 from careamics_denoisplit_export.rules.subject import Subject
 
 AXES = ["batch", "channel", "y", "x"]

@@ -10,7 +10,8 @@ from careamics_denoisplit_export.rules.archive import (
     NEWEST_ARCHIVE,
     illegal_classes,
 )
-from careamics_denoisplit_export.rules.findings import BrokenError, NotRunError, require, rule
+from careamics_denoisplit_export.rules.findings import BrokenError, NotRunError, require
+from careamics_denoisplit_export.rules.registry import rule
 from careamics_denoisplit_export.rules.subject import Subject
 
 SIZES = ((448, 448), (576, 576), (512, 768))
