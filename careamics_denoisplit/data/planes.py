@@ -11,6 +11,7 @@ from careamics_denoisplit.errors import DataError
 from careamics_denoisplit.images import Image
 
 _BLOCK_PIXELS = 2**22
+_BAND_PIXELS = 2**25
 
 
 @runtime_checkable
@@ -47,6 +48,8 @@ class ImageView:
         leading = [str(dim) for dim in image.data.dims if dim not in ("channel", "y", "x")]
         ordered = image.data.variable.transpose(*leading, "channel", "y", "x")
         self.source: Any = image.name
+        self.acquisition = dict(image.acquisition)
+        self.chunk_rows = None if in_memory or image.chunk is None else image.chunk[0]
         self._leading = tuple(int(image.data.sizes[dim]) for dim in leading)
         self.data_shape: Sequence[int] = (
             math.prod(self._leading),
@@ -141,17 +144,56 @@ class Plane(NamedTuple):
         return part
 
     def blocks(self) -> Iterator[Float32[np.ndarray, "_ _"]]:
-        """Read the whole plane in bands of at most 4 million pixels."""
+        """Read the whole plane in bands of at most 4 million pixels.
+
+        Where the source stores higher tiles, up to 32 million pixels are read at once and handed
+        out in the same bands, so that a tile is not decoded again for each of them.
+        """
         height, width = self.shape
         step = max(1, _BLOCK_PIXELS // max(width, 1))
+        stored = getattr(self.stack, "chunk_rows", None)
+        band = None
+        if stored is not None and stored > step:
+            band = _Band(self, max(step, min(stored, _BAND_PIXELS // width)))
         for y in range(0, height, step):
-            yield self.crop(y, 0, min(step, height - y), width)
+            count = min(step, height - y)
+            yield self.crop(y, 0, count, width) if band is None else band.take(y, count)
 
     @property
     def name(self) -> str:
         """Where the plane lies, for messages."""
         depth = "" if self.depth is None else f", z {self.depth}"
         return f"{self.stack.source}, sample {self.sample}{depth}"
+
+
+class _Band:
+    """Some rows of a plane that were read together, aligned with the rows of its tiles."""
+
+    def __init__(self, plane: Plane, rows: int) -> None:
+        self.plane, self.rows = plane, rows
+        self.offset = plane.rows[0] if plane.rows else 0
+        self.number = -1
+        self.first = 0
+        self.values: Float32[np.ndarray, "_ _"] = np.empty((0, 0), np.float32)
+
+    def take(self, y: int, count: int) -> Float32[np.ndarray, "_ _"]:
+        """Hand out rows; they are asked for in order."""
+        parts = []
+        while count:
+            self._read((y + self.offset) // self.rows)
+            inside = y - self.first
+            parts.append(self.values[inside : inside + count])
+            y, count = y + len(parts[-1]), count - len(parts[-1])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _read(self, number: int) -> None:
+        if number == self.number:
+            return
+        height, width = self.plane.shape
+        self.first = max(number * self.rows - self.offset, 0)
+        end = min((number + 1) * self.rows - self.offset, height)
+        self.values = self.plane.crop(self.first, 0, end - self.first, width)
+        self.number = number
 
 
 def planes_of(stack: PatchSource, channel: int) -> tuple[Plane, ...]:
