@@ -44,6 +44,9 @@ Value = TypeVar("Value", bound=BaseModel)
 MODEL = "model"
 """Folder of the portable model inside a run."""
 
+CHECKPOINT_SUFFIXES = (".ckpt", ".pth", ".pt")
+"""Endings of files that PyTorch and Lightning write."""
+
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.yaml"
 STATISTICS = "statistics.json"
@@ -183,8 +186,16 @@ def load_model(path: Path | str) -> TrainedModel:
 def _find(path: Path) -> Path:
     """Return the model folder or the checkpoint file that a path stands for."""
     if not path.exists():
-        raise CheckpointError(f"There is no model at {path}. Give a run folder or a checkpoint.")
+        raise CheckpointError(
+            f"There is no model at {path}.{files.did_you_mean(path)} Give a run folder or a "
+            "checkpoint."
+        )
     if path.is_file():
+        if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
+            raise CheckpointError(
+                f"{path} is no model. Give a run folder, its `{MODEL}/` folder or a checkpoint "
+                f"({', '.join(CHECKPOINT_SUFFIXES)})."
+            )
         return path.absolute()
     for folder in (path, path / MODEL):
         if not (folder / MANIFEST).is_file():
@@ -195,10 +206,17 @@ def _find(path: Path) -> Path:
         checkpoint = path / "checkpoints" / name
         if checkpoint.is_file():
             return checkpoint.absolute()
+    inside = _runs_in(path)
+    hint = f" It holds the runs {', '.join(map(str, inside))}." if inside else ""
     raise CheckpointError(
-        f"{path} is no run: it has neither `{MODEL}/{MANIFEST}` nor `checkpoints/`. Give the "
+        f"{path} is no run: it has neither `{MODEL}/{MANIFEST}` nor `checkpoints/`.{hint} Give the "
         "folder that training has written."
     )
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """List the runs that lie directly in a folder."""
+    return sorted(manifest.parents[1] for manifest in folder.glob(f"*/{MODEL}/{MANIFEST}"))
 
 
 def _load_folder(folder: Path) -> TrainedModel:
@@ -210,6 +228,12 @@ def _load_folder(folder: Path) -> TrainedModel:
         raise CheckpointError(
             f"{folder}: the statistics are those of {', '.join(statistics.channel_names)}, the "
             f"configuration names {', '.join(config.channel_names)}. Copy the folder again."
+        )
+    if calibrations.channel_names not in ((), config.channel_names):
+        raise CheckpointError(
+            f"{folder / CALIBRATION}: the calibration is that of "
+            f"{', '.join(calibrations.channel_names)}, the model has the channels "
+            f"{', '.join(config.channel_names)}. Copy the folder again, or calibrate anew."
         )
     noise_models: tuple[GaussianMixtureNoiseModel, ...] = ()
     if config.algorithm_config.needs_noise_models:

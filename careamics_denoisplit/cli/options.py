@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from careamics_denoisplit.errors import ConfigurationError, DataError
+from careamics_denoisplit.files import did_you_mean
 
 WILDCARDS = frozenset("*?[")
 
@@ -159,9 +160,9 @@ def _expand(pattern: Path) -> list[Path]:
 
 
 def _nearest_file(path: Path) -> str:
-    """Name a file of the same folder that was probably meant."""
+    """Name a file that was probably meant."""
+    if near := did_you_mean(path):
+        return near
     if not path.parent.is_dir():
         return f" The folder {str(path.parent)!r} does not exist either."
-    names = [entry.name for entry in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    return f" Did you mean {str(path.parent / near[0])!r}?" if near else " Check the path."
+    return " Check the path."

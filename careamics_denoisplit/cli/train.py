@@ -15,6 +15,7 @@ from careamics_denoisplit.cli.options import (
     require_all,
 )
 from careamics_denoisplit.errors import ConfigurationError
+from careamics_denoisplit.files import did_you_mean, require_writable
 
 if TYPE_CHECKING:
     from careamics_denoisplit.config import DenoiSplitConfiguration
@@ -74,8 +75,13 @@ def train(
         val_mixtures = existing_paths(val_mixture or [], "--val-mixture")
         work.seed = configuration.seed
 
-        from careamics_denoisplit.careamist import DenoiSplitCAREamist
+        require_writable(run)
 
+        from careamics_denoisplit.careamist import DenoiSplitCAREamist
+        from careamics_denoisplit.training.resume import find_checkpoint
+
+        if not resume:  # a run that is there is noticed before images are opened
+            find_checkpoint(run, resume=False, overwrite=common.overwrite)
         careamist = DenoiSplitCAREamist(
             configuration, work_dir=run, enable_progress_bar=not common.quiet
         )
@@ -114,8 +120,8 @@ def _configuration(
         )
     if path is None and not (run / "config.yaml").is_file():
         raise ConfigurationError(
-            f"There is no run to continue at {run}. Name the folder of a run, or start one with a "
-            "configuration file and without --resume."
+            f"There is no run to continue at {run}.{did_you_mean(run)} Name the folder of a run, "
+            "or start one with a configuration file and without --resume."
         )
     configuration = load_configuration(run / "config.yaml" if path is None else path)
     if seed is None:

@@ -109,8 +109,16 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
     @property
     def resolved_config(self) -> DenoiSplitConfiguration:
         """The configuration with axes, kind of data and statistics written in."""
+        return self.resolve(self.config)
+
+    def resolve(self, config: DenoiSplitConfiguration) -> DenoiSplitConfiguration:
+        """Write axes, kind of data and statistics into a configuration of these data."""
+        opened = (self.training, self.validation)
         return resolved_configuration(
-            self.config, self.training.targets, self.training.mixtures, self.statistics
+            config,
+            [image for each in opened for image in each.targets],
+            [image for each in opened for image in each.mixtures],
+            self.statistics,
         )
 
     @property

@@ -24,7 +24,7 @@ def resolved_configuration(
     config : DenoiSplitConfiguration
         Configuration of the user; it is not changed.
     targets, mixtures : sequence of Image
-        Images of the channels and of the measured mixture.
+        Images of the channels and of the measured mixture, those for validation included.
     statistics : Statistics
         Statistics of the training data.
 
@@ -37,9 +37,10 @@ def resolved_configuration(
     data: dict[str, Any] = plain["data_config"]
     target_axes, input_axes = _common_axes(targets), _common_axes(mixtures or targets)
     kind = _common_kind([*targets, *mixtures])
-    if data["data_type"] == "auto" and kind is not None:
+    # careamics refuses to load these into memory, we do where they fit: then "auto" stays.
+    loaded = data["in_memory"] and kind in ("zarr", "czi")
+    if data["data_type"] == "auto" and kind is not None and not loaded:
         data["data_type"] = kind
-        data["in_memory"] = data["in_memory"] and kind not in ("zarr", "czi")
     if data["axes"] == "auto" and input_axes is not None and target_axes is not None:
         data["axes"] = input_axes
         data["target_axes"] = None if target_axes == input_axes else target_axes

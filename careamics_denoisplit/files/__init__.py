@@ -6,6 +6,7 @@ from careamics_denoisplit.files.guarded_yaml import load_yaml
 from careamics_denoisplit.files.lock import lock_run
 from careamics_denoisplit.files.manifest import sha256_of, verify_manifest, write_manifest
 from careamics_denoisplit.files.names import safe_name, safe_names, safe_stem
+from careamics_denoisplit.files.near import did_you_mean, nearest_path
 from careamics_denoisplit.files.outputs import require_absent, require_writable
 from careamics_denoisplit.files.whole import (
     remove_litter,
@@ -16,9 +17,11 @@ from careamics_denoisplit.files.whole import (
 )
 
 __all__ = [
+    "did_you_mean",
     "load_npz",
     "load_yaml",
     "lock_run",
+    "nearest_path",
     "read_json",
     "read_npy_header",
     "remove_litter",

@@ -4,7 +4,7 @@ import csv
 import io
 import secrets
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,14 @@ def create_loggers(
             f"The logger {wanted!r} is not installed. Install it with "
             f"`pip install 'careamics-denoisplit[{wanted}]'`, or set `logger` to null."
         ) from error
+
+
+def finish_loggers(loggers: Iterable[Logger]) -> None:
+    """Close the run of W&B, so that the next training of this process does not continue it."""
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
+        import wandb
+
+        wandb.finish()
 
 
 def _tensorboard(folder: Path, step: int) -> Logger:

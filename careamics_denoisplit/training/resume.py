@@ -20,6 +20,7 @@ from careamics_denoisplit.errors import (
     NoiseModelError,
     OutputExistsError,
 )
+from careamics_denoisplit.files import did_you_mean
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel
 from careamics_denoisplit.training.checkpoint_io import read_checkpoint
 from careamics_denoisplit.training.hardware import Precision
@@ -131,30 +132,14 @@ def resumed_configuration(
     return now
 
 
-def resolved_configuration(
-    config: DenoiSplitConfiguration, statistics: Statistics, precision: Precision
+def with_precision(
+    config: DenoiSplitConfiguration, precision: Precision
 ) -> DenoiSplitConfiguration:
-    """Return the settings with what was measured and chosen when training started.
-
-    Parameters
-    ----------
-    config : DenoiSplitConfiguration
-        Settings as given; they are not changed.
-    statistics : Statistics
-        Statistics of the training images, in gray values.
-    precision : str
-        What "auto" means on this machine; a run keeps it wherever it is continued.
-    """
+    """Return the settings with what "auto" means on this machine; a run keeps it everywhere."""
     plain = config.to_plain()
     parameters = plain["training_config"]["trainer_params"]
     if parameters.get("precision") in (None, "auto"):
         parameters["precision"] = precision
-    plain["data_config"]["normalization"] |= {
-        "input_means": [statistics.input_mean],
-        "input_stds": [statistics.input_std],
-        "target_means": list(statistics.target_means),
-        "target_stds": list(statistics.target_stds),
-    }
     return configuration_from_dict(plain)
 
 
@@ -209,8 +194,8 @@ def _resumable(run: Path, last: Path) -> dict[str, Any] | None:
     if run.joinpath("config.yaml").is_file():
         return None  # stopped before its first checkpoint
     raise CheckpointError(
-        f"There is no run to continue in {run.absolute()}. Check the folder, or leave out "
-        "`--resume` to start one there."
+        f"There is no run to continue in {run.absolute()}.{did_you_mean(run)} Check the folder, or "
+        "leave out `--resume` to start one there."
     )
 
 

@@ -36,7 +36,7 @@ from careamics_denoisplit.training.checkpointing import (
     TrainingPaused,
 )
 from careamics_denoisplit.training.hardware import choose_device, choose_precision
-from careamics_denoisplit.training.loggers import create_loggers
+from careamics_denoisplit.training.loggers import create_loggers, finish_loggers
 from careamics_denoisplit.training.position import Position, read_position
 from careamics_denoisplit.training.progress import progress_callbacks, shows_bars, write_line
 from careamics_denoisplit.training.resume import (
@@ -46,9 +46,9 @@ from careamics_denoisplit.training.resume import (
     clear_run,
     find_checkpoint,
     require_same_statistics,
-    resolved_configuration,
     resumed_configuration,
     stored_noise_models,
+    with_precision,
 )
 from careamics_denoisplit.training.signals import StopSignals
 
@@ -151,14 +151,14 @@ def train(
     precision = choose_precision(
         config.training_config.trainer_params.get("precision"), hardware.accelerator
     )
-    config = resolved_configuration(config, datamodule.statistics, precision)
+    config = with_precision(datamodule.resolve(config), precision)
     module = _build_module(config, datamodule, noise_models, checkpoint, force=force)
     hours = config.training_config.max_hours if max_hours is None else max_hours
     with lock_run(run), _prepared(run, config, overwrite=overwrite):
         say = _reporter(quiet=quiet)
         position = Position(0, 0, 1) if checkpoint is None else read_position(checkpoint)
         if checkpoint is not None and _is_finished(config, checkpoint, position):
-            say(f"Training had finished at epoch {position.epoch}.")
+            say(_finished_text(config, checkpoint, position, run))
             return _with_best_weights(module, run)
         with StopSignals(say) as signals, _calm_lightning():
             record = _checkpoint_callback(config, run, signals, hours)
@@ -221,6 +221,8 @@ def _fit(
             f"A worker that loads images died: {str(error).splitlines()[0]}. It may have run out "
             "of memory: continue with `--resume` and fewer workers (`num_workers: 0`)."
         ) from error
+    finally:
+        finish_loggers(trainer.loggers)
 
 
 def _build_module(
@@ -310,6 +312,24 @@ def _is_finished(
     reached = last_epoch is not None and 0 <= last_epoch <= position.epoch
     stopped_early: bool = checkpoint["ended"] == "early stopping"
     return reached or stopped_early
+
+
+def _finished_text(
+    config: DenoiSplitConfiguration, checkpoint: dict[str, Any], position: Position, run: Path
+) -> str:
+    """Say that there was nothing left to train, and what would let it go on."""
+    if checkpoint["ended"] == "early stopping":
+        return (
+            f"This run is finished: early stopping ended it at epoch {position.epoch}. Nothing was "
+            "trained. Start a new run with a larger `patience` in `early_stopping_params` to train "
+            "longer."
+        )
+    last = config.training_config.trainer_params.get("max_epochs")
+    return (
+        f"This run is finished: it has reached epoch {position.epoch} of {last}. Nothing was "
+        "trained. To go on, raise `max_epochs` (training_config, trainer_params) in the "
+        f"configuration, such as {run / 'config.yaml'}, and give the same command again."
+    )
 
 
 def _with_best_weights(module: DenoiSplitModule, run: Path) -> DenoiSplitModule:

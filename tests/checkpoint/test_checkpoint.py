@@ -113,6 +113,33 @@ def test_what_was_saved_comes_back_to_the_bit(tmp_path: Path) -> None:
     assert not loaded.network.training
 
 
+def test_a_calibration_of_other_channels_is_refused(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "model", calibrated(trained_model()))
+    stored = json.loads((folder / "calibration.json").read_text())
+    stored["channel_names"] = ["actin", "er"]
+    rewrite(folder, "calibration.json", json.dumps(stored))
+
+    with pytest.raises(CheckpointError, match=r"is that of actin, er, the model has .* er, actin"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["mixture.tif", "model/weights.safetensors"])
+def test_a_file_that_is_no_checkpoint_is_no_model(folder: Path, name: str) -> None:
+    (folder.parent / "mixture.tif").write_bytes(b"II*")
+
+    with pytest.raises(CheckpointError, match=r"is no model\. Give a run folder"):
+        load_model(folder.parent / name)
+
+
+def test_a_mistyped_run_is_answered_with_the_nearest_one(folder: Path) -> None:
+    run = folder.parent
+
+    with pytest.raises(CheckpointError, match=f"Did you mean '{run}'"):
+        load_model(run.with_name("rum"))
+    with pytest.raises(CheckpointError, match=f"is no run.* It holds the runs {run}"):
+        load_model(run.parent)
+
+
 def test_the_layout_of_weights_in_memory_plays_no_part(tmp_path: Path) -> None:
     trained = trained_model()
     expected = {name: each.clone() for name, each in trained.network.state_dict().items()}

@@ -1,13 +1,16 @@
 """Commands on small images and an untrained network: what they write, say and refuse."""
 
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 
 from careamics_denoisplit.checkpoint import TrainedModel, load_model, save_model
+from careamics_denoisplit.cli import prediction_job
 from careamics_denoisplit.cli.app import run
 from careamics_denoisplit.config import create_advanced_denoisplit_config, save_configuration
 from careamics_denoisplit.data import Statistics
@@ -233,6 +236,31 @@ def test_a_prediction_is_written_as_zarr_where_asked(
     assert (tmp_path / "z" / "field.0.ome.zarr").is_dir()
 
 
+def test_ctrl_c_in_prediction_keeps_what_is_finished(
+    run_folder: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    predict_stack, begun = prediction_job.predict_stack, []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        begun.append(arguments)
+        if len(begun) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return predict_stack(*arguments, **options)
+
+    monkeypatch.setattr(prediction_job, "predict_stack", interrupted)
+    out = tmp_path / "out"
+
+    words = ["predict", str(run_folder), str(images / "mixture"), "--samples", "2"]
+    assert run([*words, "--out", str(out)]) == 130
+
+    assert "Stopped by Ctrl-C; finished work was kept." in capsys.readouterr().err
+    assert {path.name for path in out.iterdir()} == {"field.0_mean.ome.tif", "field.0_std.ome.tif"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -327,6 +355,19 @@ def test_training_needs_a_configuration_and_every_channel(
     assert run(["train", str(config), "--channel", one, mistyped, *target]) == 2
     assert "Did you mean actin=?" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_is_there_is_noticed_before_images_are_opened(
+    run_folder: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.tif").write_bytes(b"II*")
+    channels = ["--channel", *[f"{name}={tmp_path / 'broken.tif'}" for name in NAMES]]
+    config = str(run_folder / "config.yaml")
+
+    assert run(["train", config, *channels, "--run", str(run_folder)]) == 2
+    assert "use --resume or --overwrite" in capsys.readouterr().err
+    assert run(["train", config, *channels, "--run", str(images / "mixture" / "field.0.tif")]) == 2
+    assert "is a file" in capsys.readouterr().err
 
 
 def test_continuing_needs_a_run(

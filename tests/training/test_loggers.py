@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from lightning.pytorch.loggers import Logger
 
 from careamics_denoisplit.errors import ConfigurationError
-from careamics_denoisplit.training import AppendingCSVLogger, create_loggers, loggers, read_metrics
+from careamics_denoisplit.training import (
+    AppendingCSVLogger,
+    create_loggers,
+    loggers,
+    read_metrics,
+    train,
+)
 from careamics_denoisplit.training.loggers import format_metrics
 
 
@@ -114,3 +120,48 @@ def test_a_resumed_run_keeps_its_identity_in_wandb_and_its_steps_in_tensorboard(
     assert first["version"] == second["version"]
     assert second["resume"] == "allow"
     assert tensorboard["purge_step"] == 41
+
+
+def train_with(tiny: ModuleType, logger: str, run: Path, epochs: int, **options: Any) -> None:
+    """Train a moment with the program of a logger itself."""
+    config = tiny.make_config(epochs=epochs, logger=logger)
+    data, models = tiny.make_data(config), tiny.make_noise_models()
+    train(config, data, models, run, device="cpu", quiet=True, **options)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of tensorboard's own imports
+def test_tensorboard_shows_every_epoch_once_also_of_a_continued_run(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard", reason="needs pip install careamics-denoisplit[tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train_with(tiny, "tensorboard", tmp_path / "run", epochs=2)
+    train_with(tiny, "tensorboard", tmp_path / "run", epochs=3, resume=True)
+
+    events = EventAccumulator(str(tmp_path / "run" / "logs" / "tensorboard"))
+    events.Reload()
+    assert [point.value for point in events.Scalars("val_loss")] == pytest.approx(
+        [float(row["val_loss"]) for row in read_metrics(tmp_path / "run" / "logs" / "metrics.csv")],
+        rel=1e-5,
+    )
+    assert "reconstruction_er" in events.Tags()["scalars"]
+
+
+@pytest.mark.slow  # starts the process that W&B logs with
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb's own imports
+def test_each_training_is_a_run_of_wandb_of_its_own(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = pytest.importorskip("wandb", reason="needs pip install careamics-denoisplit[wandb]")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+    for name in ("first", "second"):
+        train_with(tiny, "wandb", tmp_path / name, epochs=1)
+        assert wandb.run is None
+
+    for name in ("first", "second"):
+        logs = tmp_path / name / "logs"
+        identity = (logs / "wandb_run.txt").read_text()
+        assert len(list(logs.glob(f"wandb/offline-run-*-{identity}/*.wandb"))) == 1
