@@ -12,7 +12,7 @@ from careamics_denoisplit.calibration import Method
 from careamics_denoisplit.careamist.estimators import calibration_of, count_of, workload_of
 from careamics_denoisplit.careamist.hooks import RunFolderCAREamist
 from careamics_denoisplit.careamist.outputs import Outputs, WriteType
-from careamics_denoisplit.careamist.sources import open_mixtures, read_with
+from careamics_denoisplit.careamist.sources import open_mixtures
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.images import Image
 from careamics_denoisplit.prediction import (
@@ -83,8 +83,9 @@ class PredictingCAREamist(RunFolderCAREamist):
             Of careamics; images are read plane by plane, and no result depends on workers.
         channels : sequence of one int or "all", optional
             Number of the input channel where images have several.
-        loading : ReadFuncLoading, optional
-            A read function of your own, as in careamics.
+        loading : ReadFuncLoading or ImageStackLoading, optional
+            A read function or a loader of image stacks of your own, as in careamics. The latter is
+            told `axes`, else the axes of the configuration.
         checkpoint : {"best", "last"} or path, optional
             Checkpoint to predict with; by default the model of the run.
         device : str
@@ -111,7 +112,7 @@ class PredictingCAREamist(RunFolderCAREamist):
                 "them with `prediction.mean.transpose(...)`."
             )
         trained = self._trained_model(checkpoint)
-        images, channel = open_mixtures(read_with(loading, pred_data), axes, channels)
+        images, channel = self._open_mixtures(pred_data, axes, channels, loading)
         workload = workload_of(batch_size, tile_size, tile_overlap, device, precision)
         estimator = Estimator(count_of(n_samples, n_predictions), spread, seed, workload)
         calibrate = calibration_of(trained, estimator, method)
@@ -183,7 +184,7 @@ class PredictingCAREamist(RunFolderCAREamist):
             As in `predict`.
         """
         trained = self._trained_model(checkpoint)
-        images, channel = open_mixtures(read_with(loading, pred_data), axes, channels)
+        images, channel = self._open_mixtures(pred_data, axes, channels, loading)
         workload = workload_of(batch_size, tile_size, tile_overlap, device, precision)
 
         def work(image: Image, shown: Estimator) -> xr.DataArray:
@@ -252,7 +253,7 @@ class PredictingCAREamist(RunFolderCAREamist):
                 "`evaluate(mixture=..., truth=...)`."
             )
         self._trained_model(options.get("checkpoint"))
-        images, channel = open_mixtures(read_with(loading, pred_data), axes, channels)
+        images, channel = self._open_mixtures(pred_data, axes, channels, loading)
         outputs = Outputs(
             folder=self.work_dir / prediction_dir,
             kind=write_type,
@@ -268,6 +269,16 @@ class PredictingCAREamist(RunFolderCAREamist):
             if isinstance(prediction, Prediction):  # always: one image was given
                 written += outputs.write(prediction, target)
         return written
+
+    def _open_mixtures(
+        self,
+        source: Any,
+        axes: str | None,
+        channels: Sequence[int] | Literal["all"] | None,
+        loading: Any,
+    ) -> tuple[list[Image], int]:
+        configured = self.config.data_config.axes
+        return open_mixtures(source, axes, channels, loading, configured)
 
     def _one_by_one(
         self,

@@ -1,53 +1,61 @@
 """From what users give to arrays and images: careamics' loading, channels, mixtures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 from careamics.dataset.factory import ImageStackLoading, ReadFuncLoading
 
+from careamics_denoisplit.careamist.image_stacks import images_of_stacks
 from careamics_denoisplit.config import channel_identifier
 from careamics_denoisplit.data import DenoiSplitDataModule, Plane
 from careamics_denoisplit.errors import ConfigurationError, DataError
+from careamics_denoisplit.files import did_you_mean
 from careamics_denoisplit.images import Image, check_channel_names, read_images
 
 MEGAPIXEL = 1024
 
 
-def read_with(loading: Any, source: Any) -> Any:
-    """Read paths with the function that careamics' `loading` holds.
+def read_with(loading: Any, source: Any, axes: str | None = None) -> Any:
+    """Read sources in the way that careamics' `loading` says.
 
     Parameters
     ----------
-    loading : ReadFuncLoading or None
-        None leaves the sources to our own readers.
+    loading : ReadFuncLoading or ImageStackLoading or None
+        A read function for paths, a loader of image stacks for whatever it takes; None leaves the
+        sources to our own readers.
     source : array, path, mapping, list or None
-        What the user gave; arrays are left alone.
+        What the user gave; a read function leaves arrays alone.
+    axes : str or None
+        Axes that a loader of image stacks is told.
 
     Returns
     -------
     object
-        The same structure with arrays in place of paths.
+        The same structure with arrays or images in place of paths.
 
     Raises
     ------
     ConfigurationError
-        If `loading` is of another kind.
+        If `loading` is of another kind, or a loader of image stacks lacks the axes.
+    DataError
+        If a folder holds no file for the read function, or a loader returned no image stacks.
     """
     if loading is None or source is None:
         return source
-    if not isinstance(loading, ReadFuncLoading):
-        kind = type(loading).__name__
-        advice = "Give arrays, xarray arrays (they may be lazy) or paths, or `ReadFuncLoading`."
-        known = "image stacks" if isinstance(loading, ImageStackLoading) else kind
-        raise ConfigurationError(f"`loading` of {known} is not supported. {advice}")
+    if not isinstance(loading, ReadFuncLoading | ImageStackLoading):
+        raise ConfigurationError(
+            f"`loading` of {type(loading).__name__} is not supported. Give `ReadFuncLoading` or "
+            "`ImageStackLoading` of careamics, or arrays or paths without `loading`."
+        )
     if isinstance(source, Mapping):
-        return {name: read_with(loading, each) for name, each in source.items()}
+        return {name: read_with(loading, each, axes) for name, each in source.items()}
+    if isinstance(loading, ImageStackLoading):
+        return images_of_stacks(loading, source, axes)
     if isinstance(source, str | Path):
-        path = Path(source)
-        paths = sorted(path.rglob(loading.extension_filter or "*.*")) if path.is_dir() else [path]
-        return [loading.read_source_func(each, **(loading.read_kwargs or {})) for each in paths]
+        return [array for _, array in _read_paths(loading, source)]
     if isinstance(source, list | tuple):
         read = [read_with(loading, each) for each in source]
         return [each for part in read for each in (part if isinstance(part, list) else [part])]
@@ -55,7 +63,11 @@ def read_with(loading: Any, source: Any) -> Any:
 
 
 def open_mixtures(
-    source: Any, axes: str | None, channels: Sequence[int] | str | None
+    source: Any,
+    axes: str | None,
+    channels: Sequence[int] | str | None,
+    loading: Any = None,
+    configured_axes: str = "auto",
 ) -> tuple[list[Image], int]:
     """Open the images to predict, and find their input channel.
 
@@ -67,6 +79,10 @@ def open_mixtures(
         Letters of the axes; inferred by default.
     channels : sequence of one int, "all" or None
         Number of the input channel where images have several.
+    loading : ReadFuncLoading or ImageStackLoading or None
+        As in `read_with`.
+    configured_axes : str
+        Axes of the configuration, which a loader of image stacks is told where `axes` is None.
 
     Returns
     -------
@@ -80,15 +96,53 @@ def open_mixtures(
     DataError
         If an image cannot be read or has several channels and none was chosen.
     """
-    if channels is None or channels == "all":
-        return read_images(source, axes=axes, name="mixture", channels=1), 0
-    chosen = [] if isinstance(channels, str) else list(channels)
-    if len(chosen) != 1:
+    chosen = None if channels is None or channels == "all" else channels
+    if chosen is not None and (isinstance(chosen, str) or len(chosen) != 1):
         raise ConfigurationError(
             f"The network has one input, a mixture: `channels` must hold one number, got "
             f"{channels!r}. To predict from separate channels mix them first."
         )
-    return read_images(source, axes=axes, name="mixture"), chosen[0]
+    count = 1 if chosen is None else None
+    images = [
+        image if path is None else replace(image, source=path)
+        for path, part in _with_paths(loading, source, axes or configured_axes)
+        for image in read_images(part, axes=axes, name=_name(path), channels=count)
+    ]
+    return images, 0 if chosen is None else int(chosen[0])
+
+
+def _with_paths(loading: Any, source: Any, axes: str) -> list[tuple[Path | None, Any]]:
+    """Read paths by the user's function, each with its path, by which results are named."""
+    if not isinstance(loading, ReadFuncLoading):
+        return [(None, read_with(loading, source, axes))]
+    if isinstance(source, str | Path):
+        return list(_read_paths(loading, source))
+    entries = source if isinstance(source, list | tuple) else [source]
+    if not any(isinstance(entry, str | Path) for entry in entries):
+        return [(None, source)]
+    return [found for entry in entries for found in _with_paths(loading, entry, axes)]
+
+
+def _name(path: Path | None) -> str:
+    return "mixture" if path is None else f"mixture {path}"
+
+
+def _read_paths(loading: ReadFuncLoading, source: str | Path) -> Iterator[tuple[Path, Any]]:
+    """Read a file, or those of a folder that the filter names, with the user's function."""
+    path = Path(source)
+    paths = [path]
+    if path.is_dir():
+        pattern = loading.extension_filter or "*.*"
+        paths = sorted(each for each in path.rglob(pattern) if each.is_file())
+        if not paths:
+            raise DataError(
+                f"The folder {path} holds no file {pattern!r}. Check the folder and "
+                "`extension_filter` of `ReadFuncLoading`."
+            )
+    elif not path.exists():
+        raise DataError(f"There is no file or folder {str(path)!r}.{did_you_mean(path)}")
+    for each in paths:
+        yield each, loading.read_source_func(each, **(loading.read_kwargs or {}))
 
 
 def arrays_by_channel(

@@ -77,6 +77,10 @@ def read_images(
     for number, entry in enumerate(sources):
         label = name or "array"
         if isinstance(entry, Image):
+            if channels is not None and entry.n_channels != channels:
+                raise DataError(
+                    f"{entry.name} has {entry.n_channels} channels; {channels} expected."
+                )
             images.append(entry)
         elif isinstance(entry, np.ndarray | xr.DataArray):
             images += _read_one(entry, f"{label} {number}" if arrays > 1 else label, asked)
