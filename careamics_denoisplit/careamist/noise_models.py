@@ -7,13 +7,15 @@ from typing import Any
 
 from careamics_denoisplit.careamist.sources import middle_of, training_planes
 from careamics_denoisplit.config import DenoiSplitConfiguration
-from careamics_denoisplit.data import DenoiSplitDataModule
+from careamics_denoisplit.data import DenoiSplitDataModule, Plane
 from careamics_denoisplit.errors import ConfigurationError, NoiseModelError
 from careamics_denoisplit.files import require_absent
 from careamics_denoisplit.noise_model import (
     Acquisition,
     FittedNoiseModel,
     GaussianMixtureNoiseModel,
+    acquisition_from,
+    acquisition_warnings,
     check_noise_models,
     fit_from_bootstrap,
     fit_from_pairs,
@@ -167,7 +169,16 @@ def models_for_training(
     observations = [middle_of(planes[0]) for planes in datamodule.training.channels]
     for warning in check_noise_models(models, observations, names):
         logger.warning("%s", warning)
+    for model, planes in zip(models, datamodule.training.channels, strict=True):
+        for warning in acquisition_warnings(model.info, _acquisition_of(planes[0])):
+            logger.warning("%s", warning)
     return models
+
+
+def _acquisition_of(plane: Plane) -> Acquisition:
+    """Camera settings of the image of a plane, where its file says them."""
+    one_channel = plane.stack.data_shape[1] == 1
+    return acquisition_from(getattr(plane.stack, "acquisition", {}), one_channel=one_channel)
 
 
 def _bootstrapped(

@@ -1,6 +1,10 @@
 """Noise models: how the observations of one channel scatter around its signal."""
 
-from careamics_denoisplit.noise_model.acquisition import Acquisition, acquisition_warnings
+from careamics_denoisplit.noise_model.acquisition import (
+    Acquisition,
+    acquisition_from,
+    acquisition_warnings,
+)
 from careamics_denoisplit.noise_model.alignment import AffineAlignment, fit_alignment
 from careamics_denoisplit.noise_model.fit import (
     FittedNoiseModel,
@@ -32,6 +36,7 @@ __all__ = [
     "NoiseModelInfo",
     "NoiseModelReport",
     "Verdict",
+    "acquisition_from",
     "acquisition_warnings",
     "check_noise_models",
     "fit_alignment",

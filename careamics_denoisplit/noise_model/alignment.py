@@ -12,6 +12,7 @@ import numpy.typing as npt
 from jaxtyping import Float32
 
 from careamics_denoisplit.errors import NoiseModelError
+from careamics_denoisplit.noise_model.clipping import clipping_limits
 
 Direction = Literal["signal to observation"]
 """An alignment maps the signal into the gray values of the observation."""
@@ -22,9 +23,6 @@ TRIM: Final = 2.0
 
 What is still cut off beyond two shifts the mean of Gaussian noise by 0.9 % of its width.
 """
-
-CLIPPED_SHARE: Final = 1e-4
-"""Share of pixels at an extreme from which on it counts as a clipping limit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +77,8 @@ def fit_alignment(
         )
     limits = clipping_limits(observation)
     unsaturated = _within(x, clipping_limits(signal))
+    if np.ptp(x[unsaturated]) == 0:  # one gray value and a few others: no pixel is clipped
+        unsaturated = np.ones_like(unsaturated)
     keep, weight = unsaturated, np.ones_like(x)
     for _ in range(MAX_ROUNDS):
         gain, offset = _line(x[keep], y[keep], weight[keep])
@@ -100,19 +100,6 @@ def fit_alignment(
         )
     residual = (y - gain * x - offset)[keep]
     return AffineAlignment(float(gain), float(offset), int(keep.sum()), float(residual.std()))
-
-
-def clipping_limits(values: npt.NDArray[Any]) -> tuple[float, float]:
-    """Return the gray values at which pixels were clipped, infinite where none were.
-
-    An extreme counts as a limit when more than 0.01 % of the pixels, and at least two, share
-    it.
-    """
-    low, high = float(values.min()), float(values.max())
-    enough = max(2, CLIPPED_SHARE * values.size)
-    below = low if np.count_nonzero(values == values.min()) >= enough else -np.inf
-    above = high if np.count_nonzero(values == values.max()) >= enough else np.inf
-    return below, above
 
 
 def _within(
@@ -137,7 +124,8 @@ def _std_by_prediction(
 ) -> npt.NDArray[np.float64]:
     """Return the standard deviation around each prediction: a linear variance, kept positive."""
     square = residual**2
-    slope, level = np.polyfit(predicted, square, 1) if np.ptp(predicted) > 0 else (0.0, 0.0)
+    ones = np.ones_like(square)
+    slope, level = _line(predicted, square, ones) if np.ptp(predicted) > 0 else (0.0, 0.0)
     mean = max(float(square.mean()), float(np.finfo(np.float64).tiny))
     variance: npt.NDArray[np.float64] = np.clip(slope * predicted + level, 0.05 * mean, None)
     return np.sqrt(variance)

@@ -1,28 +1,40 @@
 """Maximum-likelihood fits of noise models: from pairs, repeats, or a denoised image."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from careamics_denoisplit.errors import NoiseModelError
 from careamics_denoisplit.noise_model import assessment
-from careamics_denoisplit.noise_model.acquisition import Acquisition
+from careamics_denoisplit.noise_model.acquisition import (
+    Acquisition,
+    acquisition_from,
+    shared_acquisition,
+)
 from careamics_denoisplit.noise_model.alignment import AffineAlignment, fit_alignment
 from careamics_denoisplit.noise_model.bootstrap import (
     Denoiser,
     bootstrap_planes,
     denoise_by_noise2void,
 )
+from careamics_denoisplit.noise_model.clipping import clipped_signals
 from careamics_denoisplit.noise_model.maximum_likelihood import (
     default_min_variance,
     fit_weights,
     variance_curve,
 )
 from careamics_denoisplit.noise_model.model import GaussianMixtureNoiseModel, NoiseModelInfo
-from careamics_denoisplit.noise_model.pairs import Blocks, PixelSource, as_arrays, sample_blocks
+from careamics_denoisplit.noise_model.pairs import (
+    Blocks,
+    LazyArray,
+    PixelSource,
+    as_arrays,
+    require_one_order,
+    sample_blocks,
+)
 from careamics_denoisplit.noise_model.repeats import repeat_blocks
 from careamics_denoisplit.noise_model.report import AlignmentRecord, NoiseModelReport, Route
 from careamics_denoisplit.noise_model.report_files import write_report
@@ -37,6 +49,9 @@ MIN_PAIRS: Final = 1000
 
 MIN_LEVELS: Final = 3
 """Different gray values that signal and observation need at least."""
+
+MIN_VARIED: Final = 30
+"""Pairs with another signal than the most frequent one that a fit needs at least."""
 
 MAX_CLIPPED: Final = 0.25
 """Share of observations at one extreme from which on the noise is refused as clipped."""
@@ -103,7 +118,8 @@ def fit_from_pairs(
         Floor of the variance, in squared gray values. If not given a twentieth of the smallest
         variance found.
     acquisition : Acquisition, optional
-        Camera, gain, exposure and date of the observations.
+        Camera, gain, exposure and date of the observations; what is not given is taken from
+        the files, where these say it.
 
     Raises
     ------
@@ -111,9 +127,12 @@ def fit_from_pairs(
         If the images do not fit together, hold NaN, are constant or mostly clipped, have fewer
         than 1000 pixels, or no finite model is found.
     """
-    blocks = sample_blocks(signal, observation, max_pairs=max_pairs, seed=seed)
-    settings = _Settings(channel, n_gaussians, n_coefficients, seed, min_sigma, acquisition)
-    return _fit(blocks, settings, "pairs", align=align)
+    require_one_order(signal, observation)
+    observed = as_arrays(observation)
+    blocks = sample_blocks(signal, observed, max_pairs=max_pairs, seed=seed)
+    known, doubts = _acquisition(observed, acquisition)
+    settings = _Settings(channel, n_gaussians, n_coefficients, seed, min_sigma, known)
+    return _fit(blocks, settings, "pairs", align=align, warnings=doubts)
 
 
 def fit_from_repeats(
@@ -147,9 +166,11 @@ def fit_from_repeats(
     NoiseModelError
         If there are fewer than two acquisitions, and as in `fit_from_pairs`.
     """
-    found = repeat_blocks(as_arrays(repeats), max_pairs=max_pairs, seed=seed)
-    settings = _Settings(channel, n_gaussians, n_coefficients, seed, min_sigma, acquisition)
-    return _fit(found.blocks, settings, "repeats", warnings=found.warnings)
+    arrays = as_arrays(repeats)
+    found = repeat_blocks(arrays, max_pairs=max_pairs, seed=seed)
+    known, doubts = _acquisition(arrays, acquisition)
+    settings = _Settings(channel, n_gaussians, n_coefficients, seed, min_sigma, known)
+    return _fit(found.blocks, settings, "repeats", warnings=(*found.warnings, *doubts))
 
 
 def fit_from_bootstrap(
@@ -185,11 +206,22 @@ def fit_from_bootstrap(
     NoiseModelError
         As in `fit_from_pairs`.
     """
-    planes = bootstrap_planes(as_arrays(observation), seed=seed)
+    observed = as_arrays(observation)
+    planes = bootstrap_planes(observed, seed=seed)
     denoised = (denoise or denoise_by_noise2void)(planes, seed)
     blocks = sample_blocks(denoised, planes, max_pairs=max_pairs, seed=seed)
-    settings = _Settings(channel, n_gaussians, n_coefficients, seed, min_sigma, acquisition)
-    return _fit(blocks, settings, "bootstrap")
+    known, doubts = _acquisition(observed, acquisition)
+    settings = _Settings(channel, n_gaussians, n_coefficients, seed, min_sigma, known)
+    return _fit(blocks, settings, "bootstrap", warnings=doubts)
+
+
+def _acquisition(
+    images: Sequence[LazyArray], given: Acquisition | None
+) -> tuple[Acquisition, tuple[str, ...]]:
+    """Join the settings of the images and those that were given, with doubts in words."""
+    attributes = [getattr(image, "attrs", {}) for image in images]
+    known = [acquisition_from(each) for each in attributes if isinstance(each, Mapping)]
+    return shared_acquisition(known, given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +233,7 @@ class _Settings:
     n_coefficients: int
     seed: int
     min_sigma: float | None
-    acquisition: Acquisition | None
+    acquisition: Acquisition
 
     def __post_init__(self) -> None:
         if (self.n_gaussians is not None and self.n_gaussians < 1) or self.n_coefficients < 1:
@@ -228,12 +260,47 @@ def _fit(
     alignment = fit_alignment(*blocks.pixels()) if align else None
     if alignment is not None:
         blocks = Blocks(alignment.apply(blocks.signal), blocks.observation)
-    clipped = assessment.clipped_share(blocks.observation)
-    smooth = Blocks(blocks.signal, without_rounding(blocks.observation, settings.seed))
+    cut = clipped_signals(blocks.signal, blocks.observation)
+    cuts = _Cuts(assessment.clipped_share(blocks.observation), float(cut.mean()))
+    observation = without_rounding(blocks.observation, settings.seed)
+    smooth = Blocks(blocks.signal, observation, cut if cut.any() else None)
     fitted_on, held_out = smooth.split(HELD_OUT, settings.seed)
+    _require_enough(fitted_on, held_out)
     model = _best_model(fitted_on, held_out, settings)
-    report = _report(model, fitted_on, held_out, clipped, settings, route, alignment, warnings)
+    report = _report(model, fitted_on, held_out, cuts, settings, route, alignment, warnings)
     return FittedNoiseModel(model.with_info(_information(report)), report)
+
+
+class _Cuts(NamedTuple):
+    """Shares of the pixels at which an image was cut off."""
+
+    observation: float
+    signal: float
+
+
+def _require_enough(fitted_on: Blocks, held_out: Blocks) -> None:
+    """Refuse pairs of which too few are left to fit on: the others are cut off, or all alike."""
+    if min(fitted_on.n_pairs, held_out.n_pairs) < MIN_PAIRS // 10:
+        raise NoiseModelError(
+            f"Only {fitted_on.n_pairs} + {held_out.n_pairs} pairs of pixels remain to fit on and "
+            "to test with: elsewhere the signal is cut off at its smallest or largest gray value. "
+            "Give signal images that are not clipped."
+        )
+    signal, observation = fitted_on.pixels()
+    levels, counts = np.unique(signal, return_counts=True)
+    varied = signal.size - int(counts.max())
+    if varied < MIN_VARIED:
+        raise NoiseModelError(
+            f"The signal is nearly constant: of {signal.size} pixels that were drawn all but "
+            f"{varied} have the gray value {levels[counts.argmax()]:g}. Give images that show "
+            "more structure, or crop them to it."
+        )
+    noisy = int(np.count_nonzero(signal != observation))
+    if noisy < MIN_VARIED:
+        raise NoiseModelError(
+            f"There is no noise to model: signal and observation differ at {noisy} of "
+            f"{signal.size} pixels. Give the noisy image as the observation."
+        )
 
 
 def _require_fittable(blocks: Blocks) -> None:
@@ -288,13 +355,13 @@ def _report(
     model: GaussianMixtureNoiseModel,
     fitted_on: Blocks,
     held_out: Blocks,
-    clipped: float,
+    cuts: _Cuts,
     settings: _Settings,
     route: Route,
     alignment: AffineAlignment | None,
     warnings: Sequence[str],
 ) -> NoiseModelReport:
-    observed = fitted_on.observation
+    _, observed = fitted_on.pixels()
     observation_range = float(observed.min()), float(observed.max())
     pit = assessment.uniformity(model, held_out)
     correlation = assessment.autocorrelation(model, held_out)
@@ -304,11 +371,18 @@ def _report(
         distance=pit.kolmogorov_smirnov,
         worst_distance=pit.worst_by_signal,
         share_outside=assessment.share_outside(held_out, observation_range),
-        clipped=clipped,
+        clipped=cuts.observation,
         correlation=correlation.largest,
+        slow=correlation.slow,
+        signal_clipped=cuts.signal,
     )
+    if not np.isfinite(figures).all():
+        raise NoiseModelError(
+            "The noise is too wide to be computed with: some observations lie further from their "
+            "signal than 10^19 times the width of the others. Remove such outliers, or divide the "
+            "images by a constant."
+        )
     verdict, reasons = judge(figures, warnings)
-    acquisition = settings.acquisition or Acquisition()
     return NoiseModelReport(
         channel=settings.channel,
         verdict=verdict,
@@ -328,9 +402,10 @@ def _report(
         sigma_curve=assessment.sigma_curve(model, held_out),
         share_outside_range=figures.share_outside,
         clipped_share=figures.clipped,
+        signal_clipped_share=figures.signal_clipped,
         autocorrelation=correlation,
         alignment=AlignmentRecord(**alignment.as_dict()) if alignment else None,
-        **dataclasses.asdict(acquisition),
+        **dataclasses.asdict(settings.acquisition),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from careamics_denoisplit.errors import NoiseModelError
 
@@ -55,22 +55,30 @@ class Blocks:
     """Signal of each block."""
     observation: Float32[np.ndarray, "n y x"]
     """Observation of each block."""
+    left_out: Bool[np.ndarray, "n y x"] | None = None
+    """Pixels that say nothing about the noise, because their signal is not known."""
 
     @property
     def n_pairs(self) -> int:
-        """Number of pixel pairs."""
-        return self.signal.size
+        """Number of pixel pairs that are used."""
+        return self.signal.size - (0 if self.left_out is None else int(self.left_out.sum()))
 
     def pixels(self) -> tuple[Float32[np.ndarray, "pairs"], Float32[np.ndarray, "pairs"]]:
-        """Return the pairs without their places: signals and observations."""
-        return self.signal.ravel(), self.observation.ravel()
+        """Return the pairs that are used without their places: signals and observations."""
+        if self.left_out is None:
+            return self.signal.ravel(), self.observation.ravel()
+        return self.signal[~self.left_out], self.observation[~self.left_out]
 
     def split(self, share: float, seed: int) -> tuple["Blocks", "Blocks"]:
         """Divide at random into blocks to fit on and a share of blocks held out."""
         order = np.random.default_rng([seed, 1]).permutation(len(self.signal))
         first = max(1, round(len(order) * (1 - share)))
         return tuple(  # type: ignore[return-value]  # a generator has no length to check
-            Blocks(self.signal[part], self.observation[part])
+            Blocks(
+                self.signal[part],
+                self.observation[part],
+                None if self.left_out is None else self.left_out[part],
+            )
             for part in (order[:first], order[first:])
         )
 
@@ -86,7 +94,8 @@ def as_arrays(source: PixelSource) -> list[LazyArray]:
     if isinstance(source, (str, Path)):
         from careamics_denoisplit.images import read_images  # readers are slow to import
 
-        return [image.data for image in read_images(source)]
+        # Settings of the camera travel with the pixels.
+        return [image.data.assign_attrs(image.acquisition) for image in read_images(source)]
     if isinstance(source, Sequence):
         return [array for part in source for array in as_arrays(part)]
     if not isinstance(source, LazyArray):
@@ -94,7 +103,40 @@ def as_arrays(source: PixelSource) -> list[LazyArray]:
             f"Images must be arrays or paths, got {type(source).__name__}. Give numpy or xarray "
             "arrays, files, or a list of these."
         )
+    if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
+        masked = int(np.ma.getmaskarray(source).sum())
+        raise NoiseModelError(
+            f"The images have {masked} masked pixels, whose values mean nothing. Crop them away."
+        )
     return [source]
+
+
+def require_one_order(signal: PixelSource, observation: PixelSource) -> None:
+    """Refuse files that would be paired with another file than their namesake.
+
+    Raises
+    ------
+    NoiseModelError
+        Naming the first file, its partner and its namesake.
+    """
+    from careamics_denoisplit.images import find_misplaced  # readers are slow to import
+
+    misplaced = find_misplaced(_file_names(signal), _file_names(observation))
+    if misplaced is not None:
+        raise NoiseModelError(
+            f"{misplaced.words()}. Give one signal image for each observation, in the same order."
+        )
+
+
+def _file_names(source: PixelSource) -> list[str]:
+    """Paths of all files of a source; arrays have none and leave an empty name."""
+    if isinstance(source, (str, Path)):
+        from careamics_denoisplit.images.folders import expand
+
+        return [str(path) for path in expand(source)]
+    if isinstance(source, Sequence):
+        return [name for part in source for name in _file_names(part)]
+    return [""]
 
 
 def sample_blocks(
@@ -117,9 +159,11 @@ def sample_blocks(
     Raises
     ------
     NoiseModelError
-        If the shapes differ, an image is smaller than a block, or a pixel that was read is NaN
-        or infinite.
+        If the shapes differ, an image is smaller than a block, or a pixel that was read is
+        NaN or infinite.
     """
+    if seed < 0:
+        raise NoiseModelError(f"A seed must be 0 or a positive number, got {seed}.")
     pairs = list(zip_images(as_arrays(signal), as_arrays(observation)))
     slabs = _plan(pairs)
     per_slab = max(1, max_pairs // (BLOCK * BLOCK * len(slabs)))
@@ -218,7 +262,8 @@ def _read(array: LazyArray, slab: _Slab, what: str) -> npt.NDArray[np.float32]:
         raise NoiseModelError(
             f"The {what} must hold real numbers, got {part.dtype}. Convert the images first."
         )
-    values = part.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
+        values = part.astype(np.float32, copy=False)
     wrong = ~np.isfinite(values)
     if wrong.any():
         y, x = (int(index[0]) for index in np.nonzero(wrong))

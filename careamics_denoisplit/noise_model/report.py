@@ -48,7 +48,10 @@ class Uniformity(_Value):
 
 
 class Autocorrelation(_Value):
-    """Correlation of the standardised noise of neighbouring pixels; 0 is ideal."""
+    """Correlation of the standardised noise of neighbouring pixels; 0 is ideal.
+
+    Deviations that are alike over many pixels are not counted: see `slow`.
+    """
 
     x: float
     """Of neighbours along x."""
@@ -56,6 +59,9 @@ class Autocorrelation(_Value):
     """Of neighbours along y."""
     diagonal: float
     """Of diagonal neighbours."""
+    slow: float = 0.0
+    """Share of the variance that is alike over 4 to 7 pixels in every direction: no noise, but
+    background, focus or shading in which signal and observation differ."""
 
     @property
     def largest(self) -> float:
@@ -119,6 +125,8 @@ class NoiseModelReport(_Value):
     """Share of held-out observations outside the range of the fit."""
     clipped_share: float
     """Share of observations at the smallest or largest gray value that clips."""
+    signal_clipped_share: float = 0.0
+    """Share of pixels whose signal was cut off; they are left out of everything else."""
     autocorrelation: Autocorrelation
     """Correlation of the noise between neighbours."""
     alignment: AlignmentRecord | None = None

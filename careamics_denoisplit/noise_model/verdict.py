@@ -34,6 +34,10 @@ CLIPPED: Final = Limit(0.01, 0.10)
 """Share of observations at a clipping limit."""
 CORRELATION: Final = Limit(0.1, 0.3)
 """Absolute correlation of the noise of neighbouring pixels."""
+SLOW: Final = Limit(0.2, 0.5)
+"""Share of the variance of slow deviations; 0.2 makes the model wider than the noise by 12 %."""
+SIGNAL_CLIPPED: Final = Limit(0.05, 0.95)
+"""Share of pixels whose signal was cut off and that the fit therefore leaves out."""
 
 
 class Figures(NamedTuple):
@@ -53,6 +57,10 @@ class Figures(NamedTuple):
     """Share of clipped observations."""
     correlation: float
     """Largest absolute correlation between neighbours."""
+    slow: float = 0.0
+    """Share of the variance of deviations that are alike over many pixels."""
+    signal_clipped: float = 0.0
+    """Share of pixels whose signal was cut off."""
 
 
 def judge(figures: Figures, doubts: Sequence[str] = ()) -> tuple[Verdict, tuple[str, ...]]:
@@ -99,6 +107,18 @@ def judge(figures: Figures, doubts: Sequence[str] = ()) -> tuple[Verdict, tuple[
             CORRELATION,
             f"the noise of neighbouring pixels is correlated ({figures.correlation:.2f}), the "
             "method takes it as independent",
+        ),
+        (
+            figures.slow,
+            SLOW,
+            f"{figures.slow:.0%} of what is taken for noise is alike over many pixels: signal and "
+            "observation differ in background, focus or shading",
+        ),
+        (
+            figures.signal_clipped,
+            SIGNAL_CLIPPED,
+            f"the signal of {figures.signal_clipped:.1%} of the pixels is cut off at its smallest "
+            "or largest gray value; they were left out, and the noise there is not known",
         ),
     ]
     failures = [words for value, limit, words in checks if value > limit.fail]

@@ -1,5 +1,6 @@
 """Fits find the noise that was put in, say when they cannot, and stay small and silent."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tifffile
 import torch
 
 from careamics_denoisplit.errors import NoiseModelError
@@ -291,6 +293,94 @@ def test_too_few_repeats_are_refused(pair: Any) -> None:
 def test_repeats_of_different_sizes_are_refused(pair: Any) -> None:
     with pytest.raises(NoiseModelError, match="must have equal shapes"):
         fit_from_repeats([pair.observation, pair.observation[:100]], channel="er")
+
+
+MARKED = np.arange(4096).reshape(64, 64)
+"""Numbers of the pixels of a small image."""
+
+
+def test_d5_a_signal_of_nearly_one_value_is_refused_with_that_value() -> None:
+    signal = np.where(MARKED < 3, 200.0, 100.0) + (MARKED == 9)
+    observation = signal + np.random.default_rng(0).normal(0, 5, signal.shape)
+
+    with pytest.raises(NoiseModelError, match=r"nearly constant.* gray value 100"):
+        fit_from_pairs(signal, observation, channel="er")
+
+
+def test_d5_noise_at_single_pixels_is_none(pair: Any) -> None:
+    observation = pair.signal.copy()
+    observation[3, 4] += 1
+
+    with pytest.raises(NoiseModelError, match="no noise to model"):
+        fit_from_pairs(pair.signal, observation, channel="er")
+
+
+def odd_pairs() -> dict[str, tuple[Array, Array]]:
+    """Pairs of images as no one means them, but as they occur."""
+    rng = np.random.default_rng(0)
+    signal = rng.gamma(2, 100, (64, 64)).astype(np.float32)
+    noise = rng.normal(0, 5, signal.shape)
+    return {
+        "few_values": (np.where(MARKED < 40, 200.0, 100.0) + (MARKED == 99), 100 + noise),
+        "one_row": (signal[:1], signal[:1] + noise[:1]),
+        "tiny": (signal[:8, :8], signal[:8, :8] + noise[:8, :8]),
+        "just_enough": (signal[:40, :32], signal[:40, :32] + noise[:40, :32]),
+        "int8": ((signal / 8).astype(np.int8), (signal / 8 + noise).astype(np.int8)),
+        "wrapped": (signal.astype(np.uint8), (signal + noise).astype(np.uint8)),
+        "truth_values": (signal, signal > 200),
+        "large_int64": (
+            (signal * 1e14).astype(np.int64),
+            ((signal + noise) * 1e14).astype(np.int64),
+        ),
+        "dark_cut": (signal, np.maximum(signal + noise, 200)),
+        "bright_cut": (signal, np.minimum(signal + noise, 400)),
+        "outside": (signal * 10 + 1e5, signal + noise),
+        "negative": (signal - 1000, signal - 1000 + noise),
+        "outlier": (signal, np.where(MARKED == 5, 1e30, signal + noise)),
+        "huge": (signal * 1e30, (signal + noise) * 1e30),
+        "too_huge": (signal.astype(np.float64) * 1e40, signal),
+        "minute": (signal * 1e-30, (signal + noise) * 1e-30),
+        "two_values_of_noise": (signal, signal + np.sign(noise)),
+        "on_a_pedestal": (signal * 1e-3 + 1e7, signal * 1e-3 + 1e7 + noise),
+        "masked": (np.ma.masked_greater(signal, 500), signal),
+        "few_photons": (signal * 1e-3, rng.poisson(signal * 1e-3)),
+        "inverted": (signal, noise - signal),
+    }
+
+
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("name", odd_pairs())
+def test_odd_images_give_a_sound_model_or_one_error(name: str, align: bool) -> None:
+    signal, observation = odd_pairs()[name]
+    fitted, error = None, ""
+
+    try:
+        fitted = fit_from_pairs(signal, observation, channel="er", align=align)
+    except NoiseModelError as refused:
+        error = str(refused)
+
+    if fitted is None:
+        assert re.search(r"\. (Give|Remove|Check|Fit|Ask|Crop)", error), error
+    else:
+        std = fitted.model.std(torch.linspace(*fitted.report.signal_range, 9))
+        assert bool((std > 0).all())
+        assert bool(torch.isfinite(std).all())
+
+
+def test_files_beside_the_namesake_of_another_are_refused(pair: Any, tmp_path: Path) -> None:
+    for kind, image in (("clean", pair.signal), ("noisy", pair.observation)):
+        for number in (1, 2, 3):
+            tifffile.imwrite(tmp_path / f"{kind}_{number}.tif", image)
+    clean = [tmp_path / f"clean_{number}.tif" for number in (1, 2)]
+    noisy = [tmp_path / f"noisy_{number}.tif" for number in (2, 3)]
+
+    with pytest.raises(NoiseModelError, match=r"clean_2.tif is paired with .*noisy_3.tif"):
+        fit_from_pairs(clean, noisy, channel="er")
+
+
+def test_a_negative_seed_is_refused(pair: Any) -> None:
+    with pytest.raises(NoiseModelError, match="seed must be 0 or a positive number, got -1"):
+        fit_from_pairs(pair.signal, pair.observation, channel="er", seed=-1)
 
 
 @pytest.mark.parametrize(("gaussians", "coefficients"), [(0, 2), (1, 0), (-1, 2)])

@@ -140,6 +140,10 @@ def test_good_figures_pass_with_what_speaks_for_them() -> None:
         ({"clipped": 0.2}, "fail", "20.0% of the pixels are clipped"),
         ({"correlation": 0.2}, "warn", "correlated"),
         ({"correlation": 0.4}, "fail", "correlated"),
+        ({"slow": 0.3}, "warn", "30% of what is taken for noise is alike over many pixels"),
+        ({"slow": 0.6}, "fail", "alike over many pixels"),
+        ({"signal_clipped": 0.7}, "warn", "the signal of 70.0% of the pixels is cut off"),
+        ({"signal_clipped": 0.96}, "fail", "is cut off"),
     ],
 )
 def test_each_figure_can_warn_and_fail(changes: dict[str, float], verdict: str, words: str) -> None:
@@ -163,3 +167,53 @@ def test_a_report_is_frozen_closed_and_free_of_nan(pair: Any) -> None:
         NoiseModelReport(**(values | {"heldout_nll": float("nan")}))
     with pytest.raises(ValidationError):
         NoiseModelReport(**(values | {"heldout": 1.0}))
+
+
+def test_slow_deviations_are_no_correlated_noise(pair: Any) -> None:
+    height, width = pair.signal.shape
+    shading = 20 * np.sin(np.linspace(0, 3, height))[:, None] * np.cos(np.linspace(0, 4, width))
+    observation = (pair.observation + shading).astype(np.float32)
+
+    found = fit_from_pairs(pair.signal, observation, channel="er").report.autocorrelation
+
+    share = ((shading - shading.mean()) ** 2 / (pair.std**2 + shading.var())).mean()
+    assert found.largest < 0.05
+    assert found.slow == pytest.approx(share, rel=0.3)
+
+
+def test_stripes_are_correlated_noise(pair: Any) -> None:
+    rows = np.random.default_rng(2).normal(0, 30, (pair.signal.shape[0], 1))
+    observation = (pair.observation + rows).astype(np.float32)
+
+    found = fit_from_pairs(pair.signal, observation, channel="er").report
+
+    assert found.autocorrelation.x > 0.3
+    assert abs(found.autocorrelation.y) < 0.1
+    assert found.verdict == "fail"
+
+
+def test_a_signal_that_was_cut_off_is_left_out_and_named(pair: Any) -> None:
+    dark = float(np.quantile(pair.signal, 0.3))
+    cut = np.maximum(pair.signal, dark)
+
+    fitted = fit_from_pairs(cut, pair.observation, channel="er")
+
+    report = fitted.report
+    assert report.signal_clipped_share == pytest.approx(0.3, abs=0.02)
+    assert report.verdict == "warn"
+    assert any("is cut off at its smallest or largest gray value" in r for r in report.reasons)
+    bright = torch.from_numpy(pair.signal[pair.signal > dark])
+    np.testing.assert_allclose(
+        fitted.model.std(bright).numpy(), pair.std[pair.signal > dark], rtol=0.05
+    )
+
+
+def test_a_true_background_of_one_value_is_used(pair: Any) -> None:
+    dark = float(np.quantile(pair.signal, 0.3))
+    flat = np.maximum(pair.signal, dark)
+    observation = (flat + pair.observation - pair.signal).astype(np.float32)
+
+    report = fit_from_pairs(flat, observation, channel="er").report
+
+    assert report.signal_clipped_share == 0
+    assert report.n_pairs + report.n_heldout == pair.signal.size
