@@ -8,6 +8,14 @@ from careamics_denoisplit.data.agreement import (
 from careamics_denoisplit.data.binning import binned
 from careamics_denoisplit.data.check import check_data
 from careamics_denoisplit.data.check_report import DataReport
+from careamics_denoisplit.data.input_rules import (
+    SAME_INPUT,
+    InputMap,
+    InputRule,
+    input_map,
+    statistics_of_image,
+)
+from careamics_denoisplit.data.local_statistics import LocalLevels, LocalSample
 from careamics_denoisplit.data.mixing import MixtureFit, MixtureFitter, mix, mixing_weights
 from careamics_denoisplit.data.module import DenoiSplitDataModule
 from careamics_denoisplit.data.patches import (
@@ -23,8 +31,10 @@ from careamics_denoisplit.data.planes import ImageView, Plane, planes_of
 from careamics_denoisplit.data.sources import Opened, open_channels
 from careamics_denoisplit.data.splits import Split, refuse_leak, split_by_frame, split_by_rows
 from careamics_denoisplit.data.statistics import Moments, Statistics, compute_statistics
+from careamics_denoisplit.data.superposition import Superposition, superposition_of_training
 
 __all__ = [
+    "SAME_INPUT",
     "Batch",
     "DataReport",
     "DenoiSplitDataModule",
@@ -32,6 +42,10 @@ __all__ = [
     "GridPatches",
     "ImageView",
     "IndexedSampler",
+    "InputMap",
+    "InputRule",
+    "LocalLevels",
+    "LocalSample",
     "MixtureFit",
     "MixtureFitter",
     "MixtureWarning",
@@ -41,6 +55,7 @@ __all__ = [
     "Recipe",
     "Split",
     "Statistics",
+    "Superposition",
     "TrainingPatches",
     "binned",
     "check_data",
@@ -48,6 +63,7 @@ __all__ = [
     "compare_mixture",
     "compute_statistics",
     "describe_mixture",
+    "input_map",
     "mix",
     "mixing_weights",
     "open_channels",
@@ -55,4 +71,6 @@ __all__ = [
     "refuse_leak",
     "split_by_frame",
     "split_by_rows",
+    "statistics_of_image",
+    "superposition_of_training",
 ]

@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Shaped
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from careamics_denoisplit.data.local_statistics import LocalLevels, LocalSample
 from careamics_denoisplit.data.mixing import mix
+from careamics_denoisplit.data.superposition import Superposition
 from careamics_denoisplit.errors import DataError
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -55,6 +57,11 @@ class Statistics(BaseModel):
     afterwards; None where images are mixed as they are."""
     input_percentiles: dict[str, Finite]
     """Percentiles of the training input in gray values; keys are the percentages."""
+    local_levels: LocalLevels | None = None
+    """Brightness and noise around the pixels of the training input; None where a run of an earlier
+    version did not measure them."""
+    superposition: Superposition | None = None
+    """How the input follows from its channels, where it is not as in training; None where it is."""
     n_pixels: Annotated[int, Field(ge=1)]
     """Pixels per channel (input pixels, where channels differ) that were measured."""
 
@@ -245,11 +252,13 @@ def compute_statistics(
     moments = [Moments() for _ in names]
     input_moments = Moments()
     sample = PixelSample(n_pixels or _LARGEST_SAMPLE)
+    local = LocalSample(n_pixels or _LARGEST_SAMPLE)
     if mixture is not None:
         for index, plane in enumerate(mixture):
             _require_finite(plane, "mixture", index)
             input_moments.add(plane)
             sample.add(plane)
+            local.add(plane)
     for index, planes in enumerate(zip_longest(*channels)):
         for name, plane, moment in zip(names, planes, moments, strict=True):
             if plane is not None:
@@ -258,7 +267,9 @@ def compute_statistics(
         if mixing != "measured" and all(plane is not None for plane in planes):
             height, width = (min(plane.shape[axis] for plane in planes) for axis in (0, 1))
             parts = np.stack([plane[:height, :width] for plane in planes])
-            sample.add(mix(parts, mixing, offsets=camera_offsets))
+            mixed = mix(parts, mixing, offsets=camera_offsets)
+            sample.add(mixed)
+            local.add(mixed)
     for name, moment in zip(names, moments, strict=True):
         _require_variation(moment, f"channel {name!r}")
     if mixing == "measured":
@@ -283,6 +294,7 @@ def compute_statistics(
         mixing=mixing,
         camera_offsets=None if camera_offsets is None else tuple(camera_offsets),
         input_percentiles=sample.percentiles(),
+        local_levels=local.levels(),
         n_pixels=count,
     )
 

@@ -15,11 +15,22 @@ from careamics_denoisplit.prediction.stack import (
     sample_stack,
 )
 from careamics_denoisplit.prediction.tiling import Tile, Tiling, whole_image
+from careamics_denoisplit.prediction.warning_maps import (
+    NO_MONITORS,
+    Monitored,
+    Monitors,
+    WarningMaps,
+    superposition_of,
+    warning_maps,
+)
 
 __all__ = [
+    "NO_MONITORS",
     "Calibrate",
     "Estimate",
     "Estimator",
+    "Monitored",
+    "Monitors",
     "Precision",
     "Prediction",
     "Progress",
@@ -30,6 +41,7 @@ __all__ = [
     "Spread",
     "Tile",
     "Tiling",
+    "WarningMaps",
     "Workload",
     "choose_tiling",
     "predict_image",
@@ -38,6 +50,8 @@ __all__ = [
     "sample_image",
     "sample_stack",
     "seam_difference",
+    "superposition_of",
     "tiles_of",
+    "warning_maps",
     "whole_image",
 ]

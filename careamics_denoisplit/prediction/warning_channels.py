@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from careamics_denoisplit.data.local_levels import LocalMean, Roughness
 
 OUTLIER = 8.0
-"""Roughness of one pixel that still counts, in units of the roughest surroundings of training."""
+"""What one pixel counts at most: brightness as many widths outside the training range, roughness
+as many times that of the roughest surroundings of training."""
 
 
 class NoiseVariance(nn.Module):
@@ -74,6 +75,7 @@ class Consistency(nn.Module):
 
     def __init__(self, mixtures: Sequence[tuple[int, int]]) -> None:
         super().__init__()
+        self.mixtures = tuple(mixtures)
         self.register_buffer("weights", torch.ones(len(mixtures)))
         self.register_buffer("offset", torch.zeros(()))
         self.noise = nn.ModuleList(NoiseVariance(*sizes) for sizes in mixtures)
@@ -97,7 +99,8 @@ class Consistency(nn.Module):
             mean, weight = means[:, channel : channel + 1], self.weights[channel]
             rest = rest - weight * mean
             variance = variance + weight * weight * noise(mean)
-        return self.local(rest * rest / variance).sqrt()
+        mean_square: Tensor = self.local(rest * rest / variance)
+        return mean_square.sqrt()
 
 
 class InputRange(nn.Module):
@@ -126,7 +129,7 @@ class InputRange(nn.Module):
             The input, gray values.
         """
         width = self.high - self.low
-        lowest, highest = self.low[:1] - width[:1], self.high[:1] + width[:1]
+        lowest, highest = self.low[:1] - OUTLIER * width[:1], self.high[:1] + OUTLIER * width[:1]
         brightness = torch.minimum(torch.maximum(raw, lowest), highest)
         roughness = torch.minimum(self.roughness(raw), OUTLIER * self.high[1:])
         levels = self.local(torch.cat((brightness, roughness)))
