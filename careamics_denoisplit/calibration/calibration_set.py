@@ -71,14 +71,14 @@ class FittedOn(FrozenModel):
 
     images: tuple[str, ...] = ()
     """Names of the images."""
-    sha256: str = ""
-    """Hash of inputs and truths as they were given; empty where it was not recorded."""
+    sha256: tuple[str, ...] = ()
+    """Hash of input and aligned truth of each image; empty where it was not recorded."""
     seed: int = 0
     """Seed of the posterior noise, of the drawn pixels and of the joint fit."""
 
     def same_data(self, other: "FittedOn") -> bool:
         """Whether both are known to be the same images; seeds may differ."""
-        return bool(self.sha256) and self.sha256 == other.sha256
+        return bool(self.sha256) and set(self.sha256) == set(other.sha256)
 
 
 class EstimatorCalibration(FrozenModel):

@@ -1,6 +1,7 @@
 """`DenoiSplitCAREamist`: whoever knows `CAREamist` needs to learn only the new verbs."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from careamics_denoisplit.data import DenoiSplitDataModule
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.noise_model import Acquisition, NoiseModelReport
 from careamics_denoisplit.prediction import Spread
-from careamics_denoisplit.report import write_report
+from careamics_denoisplit.report import write_report, write_result
 from careamics_denoisplit.training import train as train_run
 
 NOISE_MODELS = "noise_models"
@@ -180,9 +181,8 @@ class DenoiSplitCAREamist(PredictingCAREamist):
             The same for validation; without them `data_config.validation_split` decides.
         filtering_mask : None
             Of careamics; patches are not filtered here.
-        loading : ReadFuncLoading or ImageStackLoading, optional
-            A read function or a loader of image stacks of your own, as in careamics. The latter is
-            told the axes of the configuration.
+        loading : ReadFuncLoading, optional
+            A read function of your own, as in careamics.
         noise_model : optional
             Models, fitted models, files, a folder, a mapping by channel, or "bootstrap"; by
             default those of `fit_noise_models`.
@@ -216,14 +216,12 @@ class DenoiSplitCAREamist(PredictingCAREamist):
                 "given as `train_data`."
             )
         goes_on = self._resumes() if resume is None else resume
-        axes = self.config.data_config.axes
-        target_axes = self.config.data_config.target_axes or axes
         datamodule = DenoiSplitDataModule(
             self.config,
-            read_with(loading, train_data_target, target_axes),
-            read_with(loading, train_data, axes),
-            read_with(loading, val_data_target, target_axes),
-            read_with(loading, val_data, axes),
+            read_with(loading, train_data_target),
+            read_with(loading, train_data),
+            read_with(loading, val_data_target),
+            read_with(loading, val_data),
         )
         self.train_datamodule = datamodule
         given = noise_model if noise_model is not None or goes_on else self.noise_models or None
@@ -378,6 +376,7 @@ class DenoiSplitCAREamist(PredictingCAREamist):
                 batch=workload.batch,
                 device=workload.device,
                 progress=progress,
+                show=partial(write_result, self.work_dir),
             )
         evaluation.save_scores(self.work_dir, scores)
         write_report(self.work_dir)

@@ -15,8 +15,8 @@ from careamics.lightning.callbacks import ConfigSaverCallback, ProgressBarCallba
 from careamics.lightning.utils.csv_logger import Series, TrainingReport
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from tqdm.auto import tqdm
 
+from careamics_denoisplit.careamist.progress import pass_progress
 from careamics_denoisplit.checkpoint import MODEL, TrainedModel, load_model, save_model
 from careamics_denoisplit.config import DenoiSplitConfiguration, load_configuration
 from careamics_denoisplit.data import DenoiSplitDataModule
@@ -231,16 +231,11 @@ class RunFolderCAREamist(CAREamist):
 
     @contextmanager
     def _progress(self, what: str) -> Iterator[Progress | None]:
-        """Show a bar where the output is a terminal or a notebook."""
+        """Show progress with the time left, unless it was switched off."""
         if not self.enable_progress_bar:
             yield None
             return
-        with tqdm(desc=what, unit="pass", disable=None, leave=False) as bar:
-
-            def advance(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
+        with pass_progress(what) as advance:
             yield advance
 
 

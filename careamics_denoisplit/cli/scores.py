@@ -1,10 +1,11 @@
 """`denoisplit calibrate` and `denoisplit evaluate`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from careamics_denoisplit.cli.job import job
+from careamics_denoisplit.cli.job import Job, job
 from careamics_denoisplit.cli.options import (
     DEFAULTS,
     CommonOptions,
@@ -48,22 +49,19 @@ def calibrate(
     mixture
         Measured superpositions of the same fields.
     method
-        One factor per channel (as published), or a function of intensities and spreads.
+        One factor per channel (as published), or a function of intensities and spreads beside
+        it. Applied by predict, evaluate and export from now on.
     samples
         Posterior samples that the prediction will use.
     axes
         Axes of the images where the files do not say.
     """
-    with job("calibrate", common, log_folder=run / "logs" if run.is_dir() else None) as work:
+    with _scoring("calibrate", run, truth, channel, mixture, common) as task:
         from careamics_denoisplit.calibration import estimator_name
 
-        careamist = _open(run, common)
-        images = _images(careamist.config.channel_names, truth, channel, mixture)
-        work.say(SPLITTING)
-        calibrations = careamist.calibrate(
-            truth=images.truth,
-            mixture=images.mixture,
-            channels=images.channels,
+        work = task.work
+        calibrations = task.careamist.calibrate(
+            **task.images._asdict(),
             n_samples=samples,
             method=method,
             seed=work.seed,
@@ -75,6 +73,7 @@ def calibrate(
         work.values = {
             "estimator": name,
             "method": method,
+            "fitted_on": list(fitted.fitted_on.images),
             "channels": [
                 {
                     "name": label,
@@ -88,7 +87,12 @@ def calibrate(
             ],
         }
         for entry in work.values["channels"]:
+            nats = ", ".join(
+                f"{key} {scores['nll']:.3f}" for key, scores in entry["scores"].items()
+            )
             work.say(f"{entry['name']}: factor {entry['factor']:.3f} for {samples} samples")
+            work.say(f"  negative log-likelihood on these images, nats per pixel: {nats}")
+        work.say(f"fitted: {calibrations.words()}; predict, evaluate and export apply {method}")
         work.wrote(run / "model" / "calibration.json", run / REPORT)
 
 
@@ -101,6 +105,7 @@ def evaluate(
     mixture: SomePaths = None,
     samples: int = 16,
     spread: Literal["samples", "none"] = "samples",
+    method: Literal["scalar", "joint"] | None = None,
     axes: str | None = None,
     common: CommonOptions = DEFAULTS,
 ) -> None:
@@ -120,32 +125,53 @@ def evaluate(
         Posterior samples.
     spread
         Mean and standard deviation of samples, or one pass without standard deviation.
+    method
+        Calibration that is scored; without it the one that predict applies.
     axes
         Axes of the images where the files do not say.
     """
-    with job("evaluate", common, log_folder=run / "logs" if run.is_dir() else None) as work:
-        careamist = _open(run, common)
-        images = _images(careamist.config.channel_names, truth, channel, mixture)
-        work.say(SPLITTING)
-        scores = careamist.evaluate(
-            truth=images.truth,
-            mixture=images.mixture,
-            channels=images.channels,
+    with _scoring("evaluate", run, truth, channel, mixture, common) as task:
+        from careamics_denoisplit.report import calibration_words
+
+        work = task.work
+        scores = task.careamist.evaluate(
+            **task.images._asdict(),
             n_samples=samples,
             spread=spread,
+            method=method,
             seed=work.seed,
             axes=axes,
             device=common.device,
         )
         work.values = {key: value for key, value in scores.items() if key not in _COMMON_KEYS}
-        for line in table(scores["channels"]):
+        for line in (*table(scores["channels"]), *LEGEND):
             work.say(line)
-        work.wrote(run / REPORT)
+        for entry in scores["channels"] if spread == "samples" else ():
+            work.say(f"{entry['name']}: {calibration_words(entry['calibration'])}")
+        if scores["trust_rank_correlation"] is not None:
+            work.say(
+                f"trust: rank correlation {scores['trust_rank_correlation']:.2f} with the true "
+                f"accuracy over {scores['trust_compared']['count']} "
+                f"{scores['trust_compared']['what']}"
+            )
+        for message in scores["warnings"]:
+            work.say(f"note: {message}")
+        work.wrote(run / SCORES, run / RESULT, run / REPORT)
 
 
 REPORT = "report.html"
+RESULT, SCORES = Path("logs") / "result.png", Path("logs") / "evaluation.json"
 SPLITTING = "splitting the images ..."
 """Said before the work that takes minutes on large images."""
+LEGEND = (
+    "PSNR in dB, range-invariant, higher is better. Predictors that do not split, also in dB:",
+    "  mixture = the noise-free mixture, blurred = the noisy mixture after its best blur;",
+    "  own blur = the channel's own noisy image after its best blur, the practical upper bound.",
+    "leakage: share of the other channels in the result, 0 is a clean split; (mixture): unsplit.",
+    "factor: what the spread of the samples is multiplied with (scalar calibration).",
+    "rel.error: mean gap of predicted and true error in 20 bins / RMSE of all pixels; 0 is ideal.",
+)
+"""What the columns of `table` mean."""
 _COMMON_KEYS = ("version", "command", "seed", "seconds")
 
 
@@ -155,6 +181,31 @@ class _Images(NamedTuple):
     truth: dict[str, list[Path]]
     channels: dict[str, list[Path]] | None
     mixture: list[Path] | None
+
+
+class _Scoring(NamedTuple):
+    """What both commands open before their work."""
+
+    work: Job
+    careamist: "DenoiSplitCAREamist"
+    images: _Images
+
+
+@contextmanager
+def _scoring(
+    command: str,
+    run: Path,
+    truth: list[str] | None,
+    channel: list[str] | None,
+    mixture: list[str] | None,
+    common: CommonOptions,
+) -> Iterator[_Scoring]:
+    """Open run and images, and say that the work begins."""
+    with job(command, common, log_folder=run / "logs" if run.is_dir() else None) as work:
+        careamist = _open(run, common)
+        images = _images(careamist.config.channel_names, truth, channel, mixture)
+        work.say(SPLITTING)
+        yield _Scoring(work, careamist, images)
 
 
 def table(channels: Sequence[dict[str, Any]]) -> list[str]:
@@ -223,6 +274,11 @@ def _images(
 ) -> _Images:
     """Sort the images by the channels of the model."""
     names = list(channel_names)
+    if not truth:
+        raise ConfigurationError(
+            "No truth was given: errors can only be measured against high-SNR images of the same "
+            f"fields. Add {' '.join(f'--truth {name}=PATH' for name in names)}."
+        )
     truths = require_all(named_paths(truth, "--truth", names), names, "--truth")
     noisy = named_paths(channel, "--channel", names)
     mixed = existing_paths(mixture or [], "--mixture")

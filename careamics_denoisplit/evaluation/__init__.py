@@ -1,7 +1,7 @@
 """Calibration of a trained model on validation images, and its scores on test images."""
 
 from careamics_denoisplit.evaluation.calibrating import PACKAGE_SAMPLES, calibrate, choose_blur
-from careamics_denoisplit.evaluation.evaluating import evaluate
+from careamics_denoisplit.evaluation.evaluating import Example, evaluate
 from careamics_denoisplit.evaluation.records import SCORES, load_scores, save_scores
 from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, open_scenes
 from careamics_denoisplit.evaluation.trust import Trust, trust_in
@@ -9,6 +9,7 @@ from careamics_denoisplit.evaluation.trust import Trust, trust_in
 __all__ = [
     "PACKAGE_SAMPLES",
     "SCORES",
+    "Example",
     "Scene",
     "Scenes",
     "Trust",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Real
 
 from careamics_denoisplit import metrics
 from careamics_denoisplit.calibration import (
@@ -114,9 +115,8 @@ def calibrate(
     counts = sorted({PACKAGE_SAMPLES, n_samples} if n_samples > PACKAGE_SAMPLES else {n_samples})
     pixels: dict[int, list[PixelSample]] = {count: [] for count in counts}
     first: tuple[TruthAlignment, ...] = ()
-    given = hashlib.sha256(f"align={align}".encode())
+    hashes: list[str] = []
     for number, scene in enumerate(scenes):
-        _add_to_hash(given, scene)
         estimate = predict_image(
             trained,
             scene.mixture,
@@ -131,6 +131,7 @@ def calibrate(
         alignment = align_truth(scene, estimate.mean, align=align)
         first = first or alignment
         aligned = np.stack([a.apply(t) for a, t in zip(alignment, scene.truth, strict=True)])
+        hashes.append(hash_of(scene.mixture, aligned))
         for count in counts:
             part = estimate if count == n_samples else estimate.snapshots[count]
             # The same pixels for both estimators: their factors differ by the samples alone.
@@ -142,7 +143,7 @@ def calibrate(
     samples = {
         estimator_name("samples", count): PixelSample.join(parts) for count, parts in pixels.items()
     }
-    data = FittedOn(images=scenes.names, sha256=given.hexdigest(), seed=seed)
+    data = FittedOn(images=scenes.names, sha256=tuple(hashes), seed=seed)
     kept = {} if chosen == "joint" else _kept_joints(trained.calibrations, tuple(samples), data)
     fitted = {
         name: fit_estimator(
@@ -190,6 +191,14 @@ def choose_blur(scenes: Scenes) -> BlurWidths:
     return BlurWidths(mixture=widths(lambda scene, channel: scene.mixture), own_channel=own)
 
 
+def hash_of(mixture: Real[np.ndarray, "y x"], truth: Real[np.ndarray, "c y x"]) -> str:
+    """Return a hash (SHA-256) of an input (Y, X) and its aligned truth (C, Y, X)."""
+    found = hashlib.sha256(str(truth.shape).encode())
+    for part in (mixture, truth):
+        found.update(np.ascontiguousarray(part, dtype=np.float32).data)
+    return found.hexdigest()
+
+
 def share_of(progress: Progress | None, number: int, count: int) -> Progress | None:
     """Report the passes of one image as a part of those of all images."""
     if progress is None:
@@ -218,11 +227,3 @@ def _kept_joints(
             stacklevel=3,
         )
     return kept
-
-
-def _add_to_hash(given: "hashlib._Hash", scene: Scene) -> None:
-    """Take the images of a scene into the hash, with their shapes."""
-    for part in (scene.mixture, scene.truth, scene.channels):
-        if part is not None:
-            given.update(str(part.shape).encode())
-            given.update(np.ascontiguousarray(part).data)

@@ -2,46 +2,47 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Real
 
-from careamics_denoisplit import metrics
-from careamics_denoisplit.calibration import (
-    BlurWidths,
-    CalibrationSet,
-    Method,
-    TruthAlignment,
-    estimator_name,
-)
+from careamics_denoisplit.calibration import BlurWidths, CalibrationSet, Method, estimator_name
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.evaluation.calibrating import (
     Progress,
     choose_blur,
+    hash_of,
     require_method,
     share_of,
 )
-from careamics_denoisplit.evaluation.scenes import Scene, align_truth, open_scenes
-from careamics_denoisplit.evaluation.trust import (
-    Trust,
-    mixture_noise_variance,
-    regions,
-    relative_error,
-    remix,
-    trust_in,
-)
+from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, open_scenes
+from careamics_denoisplit.evaluation.tally import Tally
 from careamics_denoisplit.evaluation.uncertainty import UncertaintyReport
 from careamics_denoisplit.prediction import Estimate, Spread, Tiling, predict_image
 
-MAX_SIMILARITY_IMAGES = 32
-"""Images that are held in memory for MS-SSIM and MicroSSIM, which look at all at once."""
 
-_FEW_IMAGES = 3
+class Example(NamedTuple):
+    """One image that was scored, to be looked at."""
+
+    name: str
+    """Name of the image."""
+    channel_names: tuple[str, ...]
+    """Name of each channel."""
+    mixture: Real[np.ndarray, "y x"]
+    """The input, gray values."""
+    mean: Real[np.ndarray, "c y x"]
+    """Predicted channels, gray values."""
+    std: Real[np.ndarray, "c y x"] | None
+    """Their standard deviation, gray values; None for the pass with posterior means."""
+    calibrated: bool
+    """Whether `std` is calibrated; else it is the spread of the samples."""
+    truth: Real[np.ndarray, "c y x"]
+    """True channels on the scale of the prediction, gray values."""
 
 
 def evaluate(
@@ -60,6 +61,7 @@ def evaluate(
     batch: int = 1,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
+    show: Callable[[Example], object] | None = None,
 ) -> dict[str, Any]:
     """Predict images with truth and score channels, uncertainty and trust.
 
@@ -89,6 +91,8 @@ def evaluate(
         As in `predict_image`.
     progress : callable, optional
         Called with (finished, total) passes over all images.
+    show : callable, optional
+        Called once, when all images are scored, with the first of them.
 
     Returns
     -------
@@ -109,12 +113,10 @@ def evaluate(
         trained.statistics, mixture=mixture, truth=truth, channels=channels, axes=axes
     )
     fitted = trained.calibrations.estimators.get(estimator)
-    known = trained.calibrations.blur
-    if known is None or (scenes.has_channels and known.own_channel is None):
-        blur, chosen_on = choose_blur(scenes), "the images that are scored"
-    else:
-        blur, chosen_on = known, "validation"
-    tally = _Tally(trained, UncertaintyReport(len(trained.channel_names), fitted), blur)
+    blur, chosen_on = _blur_of(scenes, trained.calibrations.blur)
+    tally = Tally(trained, UncertaintyReport(len(trained.channel_names), fitted), blur)
+    example: Example | None = None
+    n_known = 0
     for number, scene in enumerate(scenes):
         estimate = predict_image(
             trained,
@@ -130,7 +132,12 @@ def evaluate(
         alignment = align_truth(
             scene, estimate.mean, align=align, recorded=trained.calibrations.alignment
         )
-        tally.add(scene, estimate, alignment, chosen)
+        truth = np.stack([a.apply(t) for a, t in zip(alignment, scene.truth, strict=True)])
+        tally.add(scene, estimate, truth, alignment, chosen)
+        if fitted is not None:
+            n_known += hash_of(scene.mixture, truth) in fitted.fitted_on.sha256
+        if example is None:
+            example = _example(trained, scene, estimate, truth, estimator, chosen)
     scores = {
         "version": _version(),
         "command": "evaluate",
@@ -141,7 +148,9 @@ def evaluate(
         **tally.summary(chosen),
         "blur": {**blur.model_dump(), "chosen_on": chosen_on},
     }
-    scores["warnings"] = [*scenes.warnings, *scores["warnings"]]
+    scores["warnings"] = [*scenes.warnings, *scores["warnings"], *_not_new(n_known, len(scenes))]
+    if show is not None and example is not None:
+        show(example)
     plain: dict[str, Any] = _finite(scores)
     return plain
 
@@ -171,205 +180,51 @@ def _scored_method(calibrations: CalibrationSet, estimator: str, method: str | N
     return chosen
 
 
-class _Tally:
-    """Everything that is collected from image to image."""
-
-    def __init__(
-        self, trained: TrainedModel, uncertainty: UncertaintyReport, blur: BlurWidths
-    ) -> None:
-        self.trained = trained
-        self.uncertainty = uncertainty
-        self.blur = blur
-        self.images: list[dict[str, Any]] = []
-        self._per_image: list[list[dict[str, float]]] = []
-        self._matrices: list[np.ndarray] = []
-        self._correlations: dict[str, list[float]] = {"prediction": [], "truth": []}
-        self._pairs: list[tuple[np.ndarray, np.ndarray]] = []
-        self._regions: list[tuple[float, float]] = []
-        self._alignments: list[tuple[TruthAlignment, ...]] = []
-
-    def add(
-        self,
-        scene: Scene,
-        estimate: Estimate,
-        alignment: Sequence[TruthAlignment],
-        method: Method,
-    ) -> None:
-        """Score one image."""
-        truth = np.stack([a.apply(t) for a, t in zip(alignment, scene.truth, strict=True)])
-        if estimate.spread is not None:
-            self.uncertainty.add(estimate.mean, estimate.spread, truth)
-        matrix = metrics.psnr_matrix(estimate.mean, truth)
-        scores = self._channel_scores(scene, estimate.mean, truth, matrix)
-        trust = self._trust(scene, estimate, truth, method)
-        self._matrices.append(matrix)
-        self._per_image.append(scores)
-        self._alignments.append(tuple(alignment))
-        if len(self._pairs) < MAX_SIMILARITY_IMAGES:
-            self._pairs.append((truth.astype(np.float32), estimate.mean))
-        for name, values in (("prediction", estimate.mean), ("truth", truth)):
-            correlation = metrics.channel_correlation(values)
-            if correlation is not None:
-                self._correlations[name].append(correlation)
-        self.images.append(
-            {
-                "name": scene.name,
-                "trust": trust.score,
-                "relative_variance": trust.relative_variance,
-                "relative_residual": trust.relative_residual,
-                "relative_error": relative_error(estimate.mean, truth),
-                "psnr": [score["psnr"] for score in scores],
-                "rmse": [score["rmse"] for score in scores],
-            }
-        )
-
-    def summary(self, method: Method) -> dict[str, Any]:
-        """Return means over images, in the layout of the JSON of `evaluate`."""
-        channels = [self._channel(k, name, method) for k, name in enumerate(self._names)]
-        permutation, messages = self._permutation()
-        trust, basis, count = self._trust_correlation()
-        return {
-            "channels": channels,
-            "mean": {
-                key: metrics.mean_defined([_number(c[key]) for c in channels])
-                for key in ("psnr", "ms_ssim")
-            },
-            "channel_correlation": {
-                name: metrics.mean_defined(values) for name, values in self._correlations.items()
-            },
-            "images": self.images,
-            "trust_rank_correlation": trust,
-            "trust_compared": {"what": basis, "count": count},
-            "permutation": permutation,
-            "warnings": messages,
-        }
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return self.trained.channel_names
-
-    def _channel_scores(
-        self,
-        scene: Scene,
-        mean: Float[np.ndarray, "c y x"],
-        truth: Real[np.ndarray, "c y x"],
-        matrix: Float[np.ndarray, "c c"],
-    ) -> list[dict[str, float]]:
-        leakage = metrics.leakage(mean, truth)
-        unsplit = metrics.mixture_leakage(scene.mixture, truth)
-        noise_free = metrics.noise_free_mixture(scene.truth)
-        scores = []
-        for k, reference in enumerate(truth):
-            blurred = metrics.blur(scene.mixture, self.blur.mixture[k])
-            own = math.nan
-            if scene.channels is not None and self.blur.own_channel is not None:
-                blurred_own = metrics.blur(scene.channels[k], self.blur.own_channel[k])
-                own = metrics.psnr_range_invariant(reference, blurred_own)
-            scores.append(
-                {
-                    "psnr": float(matrix[k, k]),
-                    "psnr_plain": metrics.psnr_plain(reference, mean[k]),
-                    "rmse": metrics.root_mean_square_error(reference, mean[k]),
-                    "leakage": float(leakage[k]),
-                    "leakage_mixture": float(unsplit[k]),
-                    "noise_free_mixture": metrics.psnr_range_invariant(reference, noise_free),
-                    "blurred_mixture": metrics.psnr_range_invariant(reference, blurred),
-                    "blurred_own_channel": own,
-                }
-            )
-        return scores
-
-    def _trust(
-        self,
-        scene: Scene,
-        estimate: Estimate,
-        truth: Real[np.ndarray, "c y x"],
-        method: Method,
-    ) -> Trust:
-        mean, std = estimate.mean, estimate.spread
-        if std is not None and self.uncertainty.fitted is not None:
-            calibration = self.uncertainty.fitted.method(method)
-            std = std if calibration is None else calibration.std(mean, std)
-        rule = self.trained.statistics.mixing
-        remixed, gains = remix(mean, scene.mixture, rule)
-        noise = mixture_noise_variance(self.trained.noise_models, mean, gains)
-
-        def score(rows: slice, columns: slice) -> Trust:
-            part = np.s_[..., rows, columns]
-            return trust_in(
-                scene.mixture[part],
-                mean[part],
-                None if std is None else std[part],
-                remixed[part],
-                None if noise is None else noise[part],
-            )
-
-        for region in regions(scene.mixture.shape):
-            part = np.s_[..., region.rows, region.columns]
-            error = relative_error(mean[part], truth[part])
-            self._regions.append((score(*region).score, error))
-        return score(slice(None), slice(None))
-
-    def _channel(self, channel: int, name: str, method: Method) -> dict[str, Any]:
-        def mean(key: str) -> float:
-            return metrics.mean_defined([scores[channel][key] for scores in self._per_image])
-
-        squares = [scores[channel]["rmse"] ** 2 for scores in self._per_image]
-        sizes = [truth[channel].size for truth, _ in self._pairs] or [1]
-        weights = sizes if len(sizes) == len(squares) else None
-        references = ("noise_free_mixture", "blurred_mixture", "blurred_own_channel")
-        return {
-            "name": name,
-            "psnr": mean("psnr"),
-            "psnr_plain": mean("psnr_plain"),
-            **self._similarity(channel),
-            "rmse": math.sqrt(float(np.average(squares, weights=weights))),
-            "leakage": mean("leakage"),
-            "leakage_mixture": mean("leakage_mixture"),
-            "references": {key: mean(key) for key in references},
-            "calibration": self.uncertainty.of_channel(channel, method),
-            "alignment": [each[channel].words for each in self._alignments],
-        }
-
-    def _similarity(self, channel: int) -> dict[str, float | None]:
-        """MS-SSIM as in the paper and range-invariant, and MicroSSIM."""
-        statistics = self.trained.statistics
-        centre, scale = statistics.target_means[channel], statistics.target_stds[channel]
-        truths = [truth[channel] for truth, _ in self._pairs]
-        predictions = [mean[channel] for _, mean in self._pairs]
-        matched = [metrics.range_matched(*p) for p in zip(truths, predictions, strict=True)]
-        return {
-            "ms_ssim": metrics.ms_ssim(
-                metrics.standardise_together(truths), [(p - centre) / scale for p in predictions]
-            ),
-            "ms_ssim_range_invariant": metrics.ms_ssim(*map(list, zip(*matched, strict=True))),
-            "micro_ssim": metrics.micro_ssim(truths, predictions),
-        }
-
-    def _permutation(self) -> tuple[dict[str, Any] | None, list[str]]:
-        found = metrics.better_permutation(np.mean(self._matrices, axis=0))
-        if found is None:
-            return None, []
-        fits = {self._names[t]: self._names[p] for t, p in enumerate(found.order)}
-        pairs = ", ".join(f"{p} shows {t}" for t, p in fits.items() if p != t)
-        message = (
-            f"Channels look swapped: the predicted {pairs}, better by {found.gain:.1f} dB. "
-            "Check the order of channels, truths and noise models."
-        )
-        return {"best_prediction_of": fits, "gain_db": found.gain}, [message]
-
-    def _trust_correlation(self) -> tuple[float | None, str, int]:
-        """Rank correlation of trust with the negative error, over images or their regions."""
-        pairs = [(image["trust"], image["relative_error"]) for image in self.images]
-        basis = "images"
-        if len(pairs) < _FEW_IMAGES:
-            pairs, basis = self._regions, "regions"
-        trust, error = zip(*pairs, strict=True)
-        return metrics.rank_correlation(trust, [-value for value in error]), basis, len(pairs)
+def _blur_of(scenes: Scenes, known: BlurWidths | None) -> tuple[BlurWidths, str]:
+    """Return the blur widths of the references, and what they were chosen on."""
+    if known is None:
+        return choose_blur(scenes), "the images that are scored"
+    if not scenes.has_channels or known.own_channel is not None:
+        return known, "validation"
+    own = choose_blur(scenes).own_channel
+    return (
+        known.model_copy(update={"own_channel": own}),
+        "validation; for the own channel the images that are scored",
+    )
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def _example(
+    trained: TrainedModel,
+    scene: Scene,
+    estimate: Estimate,
+    truth: Real[np.ndarray, "c y x"],
+    estimator: str,
+    method: Method,
+) -> Example:
+    std = estimate.spread
+    calibrated = None
+    if std is not None:
+        calibrated = trained.calibrations.std(estimate.mean, std, estimator, method)
+    return Example(
+        name=scene.name,
+        channel_names=trained.channel_names,
+        mixture=scene.mixture,
+        mean=estimate.mean,
+        std=std if calibrated is None else calibrated,
+        calibrated=calibrated is not None,
+        truth=truth,
+    )
+
+
+def _not_new(n_known: int, n_images: int) -> list[str]:
+    """Say that the uncertainty is scored on images that it was fitted on."""
+    if not n_known:
+        return []
+    return [
+        f"{n_known} of {n_images} images are those of the calibration: their scores of the "
+        "standard deviation are better than on new images. Score on other fields where you have "
+        "them."
+    ]
 
 
 def _finite(value: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from careamics_denoisplit.calibration import CalibrationSet
 from careamics_denoisplit.checkpoint import TrainedModel, load_model
 from careamics_denoisplit.config import DenoiSplitConfiguration, load_configuration
 from careamics_denoisplit.errors import CheckpointError, DenoiSplitError
@@ -18,6 +19,7 @@ from careamics_denoisplit.files import read_json, safe_name
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelReport
 from careamics_denoisplit.noise_model.picture import draw_report
 from careamics_denoisplit.report.figures import draw_calibration, draw_noise, draw_training
+from careamics_denoisplit.report.pictures import RESULT
 from careamics_denoisplit.training import read_metrics
 
 _NOISE_FOLDERS = ("noise_models", "logs", "model", ".")
@@ -100,7 +102,7 @@ class Content:
     result: Figure | None = None
     """Picture of a result, where the run holds one."""
     calibrated: tuple[str, ...] = ()
-    """Estimators that are calibrated."""
+    """Estimators that are calibrated, with their methods."""
     warnings: tuple[str, ...] = field(default=())
     """What the reader should know before trusting the model."""
 
@@ -136,8 +138,8 @@ def gather(run: Path) -> Content:
         noise_figure=_figure(draw_noise(_noise_curves(models, config)), "svg+xml", _NOISE),
         scores=scores,
         channels=channels,
-        result=_result_picture(run),
-        calibrated=() if trained is None else tuple(trained.calibrations.estimators),
+        result=_result_picture(run, scores),
+        calibrated=() if trained is None else _calibrated(trained.calibrations),
         warnings=_warnings(scores, trained, notes),
     )
 
@@ -148,6 +150,10 @@ _TRAINING = (
     "PSNR of the noisy validation channels."
 )
 _NOISE = "Standard deviation of the noise against the signal, by the noise models of the run."
+_RESULT = (
+    "{image}, its most structured part: mixture, predicted channels, truth, error and uncertainty "
+    "(error and uncertainty on one scale)."
+)
 _CALIBRATION = (
     "Left: pixels sorted by predicted std into 20 bins of equal count; on the line, predicted and "
     "true error agree. Right: error of the remaining pixels while the most uncertain are left "
@@ -243,7 +249,11 @@ def _channel_note(scores: Mapping[str, Any]) -> ChannelNote:
         name=scores["name"],
         scores=scores,
         gain=gain,
-        methods=tuple((_METHODS[k], v) for k, v in figures.items() if v is not None),
+        methods=tuple(
+            (f"{_METHODS[k]} (scored above)" if k == calibration["method"] else _METHODS[k], v)
+            for k, v in figures.items()
+            if v is not None
+        ),
         calibration_words=calibration_words(calibration),
         figure=_figure(draw_calibration(scores), "svg+xml", _CALIBRATION),
     )
@@ -277,6 +287,14 @@ def calibration_words(calibration: Mapping[str, Any]) -> str:
     )
 
 
+def _calibrated(calibrations: CalibrationSet) -> tuple[str, ...]:
+    """Name each calibrated estimator with its methods and the one that is applied."""
+    return tuple(
+        f"{name} ({' and '.join(fitted.methods)}; applied: {calibrations.applied(name)})"
+        for name, fitted in calibrations.estimators.items()
+    )
+
+
 def _warnings(
     scores: Mapping[str, Any] | None,
     trained: TrainedModel | None,
@@ -303,11 +321,12 @@ def _warnings(
     return tuple(found)
 
 
-def _result_picture(run: Path) -> Figure | None:
-    path = run / "logs" / "result.png"
+def _result_picture(run: Path, scores: Mapping[str, Any] | None) -> Figure | None:
+    path = run / RESULT
     if not path.is_file() or path.stat().st_size > _LARGEST_PICTURE:
         return None
-    return _figure(path.read_bytes(), "png", "Mixture, predicted channels, truth and uncertainty.")
+    images = (scores or {}).get("images") or [{"name": "a test image"}]
+    return _figure(path.read_bytes(), "png", _RESULT.format(image=images[0]["name"]))
 
 
 def _figure(content: bytes | None, kind: str, caption: str) -> Figure | None:

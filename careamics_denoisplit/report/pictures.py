@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -9,6 +10,12 @@ from jaxtyping import Real
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from careamics_denoisplit.evaluation import Example
+from careamics_denoisplit.files import write_whole
+
+RESULT: Final = Path("logs") / "result.png"
+"""File within a run."""
 
 INK: Final = "#1b2a3a"
 PERCENTILES: Final = (0.5, 99.7)
@@ -32,6 +39,33 @@ class Panel(NamedTuple):
     """Name of matplotlib's colour map."""
 
 
+def write_result(run: Path | str, example: Example) -> Path:
+    """Write the picture of a scored image into a run; an earlier one is replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute path of the PNG.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written; the earlier one is kept.
+    """
+    path = Path(run).absolute() / RESULT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = draw_result(
+        example.mixture,
+        example.mean,
+        example.std,
+        example.channel_names,
+        truth=example.truth,
+        calibrated=example.calibrated,
+    )
+    write_whole(path, picture)
+    return path
+
+
 def draw_result(
     mixture: Real[np.ndarray, "y x"],
     mean: Real[np.ndarray, "c y x"],
@@ -43,10 +77,10 @@ def draw_result(
     pixel_size: tuple[float, float] | None = None,
     crop: int | None = 384,
 ) -> bytes:
-    """Draw mixture, predicted channels, their std and, where known, the truth.
+    """Draw mixture, predicted channels, their std and, where known, the truth and the error.
 
-    One row for each channel. Prediction and truth of a channel share their contrast limits; the
-    std begins at zero. The limits are written below each image.
+    One row for each channel. Prediction and truth of a channel share their contrast limits, so do
+    error and std, which begin at zero. The limits are written below each image.
 
     Parameters
     ----------
@@ -82,9 +116,11 @@ def draw_result(
         row = [first, Panel(f"{name}, predicted", shown, limits, "gray")]
         if truth is not None:
             row.append(Panel(f"{name}, truth", truth[k][window], limits, "gray"))
-        if std is not None:
-            top = float(np.percentile(std[k][window], PERCENTILES[1]))
-            row.append(Panel(f"{name}, {width}", std[k][window], (0.0, top), "magma"))
+        widths = {} if std is None else {width: std[k][window]}
+        if truth is not None:
+            widths = {"error": np.abs(shown - truth[k][window]), **widths}
+        top = max((float(np.percentile(w, PERCENTILES[1])) for w in widths.values()), default=0.0)
+        row += [Panel(f"{name}, {kind}", w, (0.0, top), "magma") for kind, w in widths.items()]
         rows.append(row)
     return _draw(rows, mixture[window].shape, pixel_size)
 

@@ -13,11 +13,13 @@ from careamics_denoisplit.calibration import CalibrationSet
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import ConfigurationError, DataError
 from careamics_denoisplit.evaluation import (
+    Example,
     calibrate,
     evaluate,
     evaluating,
     load_scores,
     save_scores,
+    tally,
 )
 from careamics_denoisplit.prediction import Estimate, predict_image, whole_image
 
@@ -328,6 +330,84 @@ def test_a6_swapped_channels_are_reported(
     assert scores["permutation"]["best_prediction_of"] == {"er": "actin", "actin": "er"}
     assert scores["permutation"]["gain_db"] > 3.0
     assert any("look swapped" in message for message in scores["warnings"])
+
+
+def test_the_rmse_is_that_of_all_pixels_of_images_of_different_size(
+    trained: TrainedModel, images: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally, "MAX_SIMILARITY_IMAGES", 1)
+    sizes = [(72, 64), (24, 32)]
+    cut = [np.s_[k, :height, :width] for k, (height, width) in enumerate(sizes)]
+    mixture = [images.mixture[part] for part in cut]
+    truth = {name: [stack[part] for part in cut] for name, stack in images.truth.items()}
+
+    scores = evaluate(trained, mixture, truth, n_samples=4, align=False)
+
+    squares = [
+        np.square(predict_image(trained, x, n_samples=4).mean[0] - t).ravel()
+        for x, t in zip(mixture, truth["er"], strict=True)
+    ]
+    expected = np.sqrt(np.concatenate(squares).mean())
+    assert scores["channels"][0]["rmse"] == pytest.approx(expected, rel=1e-5)
+    assert scores["similarity_images"] == 1
+    assert len(scores["images"]) == 2
+
+
+def test_the_noise_free_mixture_is_that_of_the_aligned_truth(
+    trained: TrainedModel, images: Any
+) -> None:
+    dimmer = {"er": 0.25 * images.truth["er"], "actin": images.truth["actin"]}
+
+    one, other = (
+        evaluate(trained, None, truth, images.noisy, n_samples=4, align=True)
+        for truth in (images.truth, dimmer)
+    )
+
+    for first, second in zip(one["channels"], other["channels"], strict=True):
+        reference = first["references"]["noise_free_mixture"]
+        assert second["references"]["noise_free_mixture"] == pytest.approx(reference, abs=1e-3)
+
+
+def test_images_of_the_calibration_are_no_new_ones(calibrated: TrainedModel, images: Any) -> None:
+    fresh = {name: np.flip(stack, axis=1).copy() for name, stack in images.noisy.items()}
+    truth = {name: np.flip(stack, axis=1).copy() for name, stack in images.truth.items()}
+
+    again = evaluate(calibrated, images.mixture, images.truth, n_samples=8)
+    new = evaluate(calibrated, None, truth, fresh, n_samples=8)
+
+    assert any("2 of 2 images are those of the calibration" in w for w in again["warnings"])
+    assert not any("calibration" in warning for warning in new["warnings"])
+
+
+def test_the_first_image_is_shown_once_with_the_std_that_is_scored(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    shown: list[Example] = []
+
+    evaluate(calibrated, images.mixture, images.truth, n_samples=8, show=shown.append)
+
+    (example,) = shown
+    np.testing.assert_array_equal(example.mixture, images.mixture[0])
+    np.testing.assert_array_equal(example.truth[1], images.truth["actin"][0])
+    estimate = predict_image(calibrated, images.mixture[0], n_samples=8)
+    np.testing.assert_array_equal(example.mean, estimate.mean)
+    std = calibrated.calibrations.std(estimate.mean, estimate.spread, "samples-8", "joint")
+    np.testing.assert_allclose(example.std, std)
+    assert example.calibrated
+
+
+def test_a_blur_of_the_own_channel_that_validation_lacked_leaves_the_other_one(
+    trained: TrainedModel, images: Any
+) -> None:
+    fitted = calibrate(trained, truth=images.truth, mixture=images.mixture, n_samples=4)
+    model = dataclasses.replace(trained, calibrations=fitted)
+
+    scores = evaluate(model, None, images.truth, images.noisy, n_samples=4)
+
+    assert fitted.blur.own_channel is None
+    assert scores["blur"]["mixture"] == list(fitted.blur.mixture)
+    assert "for the own channel the images that are scored" in scores["blur"]["chosen_on"]
+    assert scores["channels"][0]["references"]["blurred_own_channel"] is not None
 
 
 def test_progress_counts_the_passes_of_all_images(trained: TrainedModel, images: Any) -> None:

@@ -15,9 +15,15 @@ from careamics_denoisplit.checkpoint import TrainedModel, save_model
 from careamics_denoisplit.config import create_advanced_denoisplit_config, save_configuration
 from careamics_denoisplit.data import Statistics
 from careamics_denoisplit.errors import CheckpointError
+from careamics_denoisplit.evaluation import Example
 from careamics_denoisplit.network import LadderVAE
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelInfo
-from careamics_denoisplit.report import calibration_words, draw_result, write_report
+from careamics_denoisplit.report import (
+    calibration_words,
+    draw_result,
+    write_report,
+    write_result,
+)
 from careamics_denoisplit.report.figures import draw_calibration, draw_training
 from careamics_denoisplit.report.pictures import most_structured
 
@@ -248,13 +254,26 @@ def test_the_standard_picture_is_a_png_of_all_panels(tmp_path: Path) -> None:
 
     image = imread(path)
 
-    assert image.shape[1] == pytest.approx(4 * 2.6 * 150, abs=2)
+    assert image.shape[1] == pytest.approx(5 * 2.6 * 150, abs=2)
     assert image.std() > 0.1
 
 
 @pytest.mark.parametrize("options", [{"std": None}, {"truth": None}, {"crop": None}])
 def test_the_standard_picture_leaves_out_what_is_not_known(options: dict[str, Any]) -> None:
     assert picture(**options).startswith(b"\x89PNG")
+
+
+def test_the_picture_of_a_run_is_replaced_whole_and_named_on_its_page(run: Path) -> None:
+    keep(run, scores())
+    random = np.random.default_rng(1)
+    mean = random.gamma(2.0, 50.0, (2, 48, 64)).astype(np.float32)
+    example = Example("H12.tif", CHANNELS, mean.mean(axis=0), mean, None, False, mean + 1.0)
+    paths = [write_result(run, example), write_result(run, example._replace(std=0.1 * mean))]
+
+    assert paths == [run / "logs" / "result.png"] * 2
+    assert sorted(p.name for p in (run / "logs").iterdir()) == ["evaluation.json", "result.png"]
+    assert imread(paths[0]).shape[1] == pytest.approx(5 * 2.6 * 150, abs=2)
+    assert "H12.tif, its most structured part" in page_of(run)
 
 
 def test_the_shown_part_is_the_most_structured_one() -> None:
