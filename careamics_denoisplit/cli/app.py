@@ -105,7 +105,8 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where errors end
-        return failures.show(error, debug="--debug" in arguments)
+        command = arguments[0] if arguments else ""
+        return failures.show(error, debug="--debug" in arguments, command=command)
     return 0
 
 

@@ -1,10 +1,20 @@
 """`denoisplit config`: write a configuration file."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
 from careamics_denoisplit.cli.job import job
 from careamics_denoisplit.cli.options import DEFAULTS, CommonOptions, Flag
+from careamics_denoisplit.errors import ConfigurationError
+
+LAST_OF_FOUR = (
+    "This is the last of four trainings, muSplit. Its images are what three runs of "
+    "--algorithm hdn (each channel, the mixture) have denoised: train those first, predict with "
+    "--samples 50, and give the results here. The page HDN and muSplit of the documentation lists "
+    "the commands."
+)
+"""Said where the pipeline of HDN and muSplit is configured."""
 
 Algorithm = Literal["denoisplit", "altered_musplit", "musplit", "hdn", "hdn_musplit"]
 
@@ -15,6 +25,7 @@ def config(
     out: Path = Path("config.yaml"),
     preset: Literal["paper", "fast", "laptop"] = "laptop",
     algorithm: Algorithm = "denoisplit",
+    mixing: Literal["mean", "sum", "measured"] = "mean",
     name: str | None = None,
     axes: str | None = None,
     patch_size: int | None = None,
@@ -35,7 +46,9 @@ def config(
     preset
         What the training may cost: laptop (two CPU cores), fast (a GPU), paper (as published).
     algorithm
-        Which of the five systems to train.
+        Which of the five systems to train; hdn_musplit is the last of four trainings.
+    mixing
+        How the input comes about: mean or sum of the channels, or a measured mixture.
     name
         Name of the experiment; by default the channels'.
     axes
@@ -57,6 +70,11 @@ def config(
     with job("config", common) as work:
         require_absent(out, common.overwrite)
         names = tuple(part.strip() for part in channel_names.split(","))
+        if len(names) == 1 and len(parts := re.split(r"[\s;+/]+", names[0])) > 1:
+            raise ConfigurationError(
+                f"--channel-names are separated by commas, got {channel_names!r}. Write "
+                f"--channel-names {','.join(parts)}."
+            )
         configuration = create_denoisplit_config(
             experiment_name=name or "_".join(names),
             channel_names=names,
@@ -67,6 +85,7 @@ def config(
             num_epochs=epochs,
             max_hours=max_hours,
             algorithm=algorithm,
+            mixing=mixing,
             augment=False if no_augment else None,
             seed=work.seed,
         )
@@ -77,3 +96,5 @@ def config(
             "channel_names": list(configuration.algorithm_config.channel_names),
         }
         work.wrote(out)
+        if algorithm == "hdn_musplit":
+            work.say(LAST_OF_FOUR)

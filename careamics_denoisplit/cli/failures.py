@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import re
 import sys
 import traceback
 from typing import NamedTuple
@@ -14,6 +15,23 @@ WRONG_INPUT = 2
 FAULT = 3
 INTERRUPTED = 130
 
+_WORDS = {
+    "`val_data_target` (`--val`)": "`--val`",
+    "`val_data_target`": "`--val`",
+    "`val_data`": "`--val-mixture`",
+    "`train_data`": "`--mixture`",
+    "`n_samples`": "`--samples`",
+    "`channels`": "`--channel`",
+    "`method`": "`--method`",
+    "`axes=`": "`--axes`",
+}
+"""Words of the library in messages, and what the shell calls them."""
+
+_WITHOUT_AXES = ("train",)
+"""Commands that take the axes from the configuration."""
+
+_IN_PYTHON = re.compile(r" \(in Python [^)]*\)")
+
 
 class Failure(NamedTuple):
     """What the user sees of an exception."""
@@ -24,7 +42,7 @@ class Failure(NamedTuple):
     """Exit code of the process."""
 
 
-def describe(error: BaseException) -> Failure:
+def describe(error: BaseException, command: str = "") -> Failure:
     """Find the line and the exit code of an exception.
 
     Named errors carry both. Of all others only those are called wrong input that Python raises
@@ -34,6 +52,8 @@ def describe(error: BaseException) -> Failure:
     ----------
     error : BaseException
         What stopped the command.
+    command : str
+        First word of the command, for the names of its options.
 
     Returns
     -------
@@ -41,7 +61,7 @@ def describe(error: BaseException) -> Failure:
         Line and exit code.
     """
     if isinstance(error, DenoiSplitError):
-        return Failure(_one_line(str(error)), error.exit_code)
+        return Failure(_for_the_shell(_one_line(str(error)), command), error.exit_code)
     if isinstance(error, UnknownCommandError):
         return Failure(_unknown_command(error), WRONG_INPUT)
     if isinstance(error, CycloptsError):
@@ -63,7 +83,7 @@ def describe(error: BaseException) -> Failure:
     )
 
 
-def show(error: BaseException, debug: bool) -> int:
+def show(error: BaseException, debug: bool, command: str = "") -> int:
     """Write the line (and the traceback, where asked for) to standard error.
 
     Returns
@@ -71,13 +91,25 @@ def show(error: BaseException, debug: bool) -> int:
     int
         Exit code of the process.
     """
-    failure = describe(error)
+    failure = describe(error, command)
     if sys.stderr is not None:
         if debug:
             traceback.print_exception(error, file=sys.stderr)
         sys.stderr.write(f"denoisplit: {failure.line}\n")
         sys.stderr.flush()
     return failure.exit_code
+
+
+def _for_the_shell(text: str, command: str) -> str:
+    """Call options as they are typed; a program cannot pass `axes=`."""
+    text = _IN_PYTHON.sub("", text)
+    if command in _WITHOUT_AXES:
+        text = text.replace(
+            "Pass `axes=`", "Set `axes` in the configuration (`denoisplit config --axes`)"
+        )
+    for word, option in _WORDS.items():
+        text = text.replace(word, option)
+    return text
 
 
 def _unknown_command(error: UnknownCommandError) -> str:

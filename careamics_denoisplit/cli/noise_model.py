@@ -16,6 +16,8 @@ from careamics_denoisplit.errors import CheckFailedError, ConfigurationError
 from careamics_denoisplit.files import require_absent, require_writable, safe_name
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from careamics_denoisplit.noise_model import FittedNoiseModel, GaussianMixtureNoiseModel
 
 CURVE_POINTS = 7
@@ -33,6 +35,7 @@ def fit(
     align: Flag = False,
     gaussians: int | None = None,
     coefficients: int = 2,
+    axes: str | None = None,
     camera: str | None = None,
     gain: float | None = None,
     exposure: float | None = None,
@@ -63,6 +66,8 @@ def fit(
         Gaussians of the mixture; by default as many as the data ask for.
     coefficients
         Polynomial coefficients of each parameter.
+    axes
+        Axes of the images where the files do not say: YX, SYX, ...
     camera
         Name of the camera, kept with the model.
     gain
@@ -73,7 +78,7 @@ def fit(
         When the images were taken, kept with the model.
     """
     with job("noise-model fit", common) as work:
-        route = _Route(signal, observation, repeats, bootstrap=bootstrap, align=align)
+        route = _Route(signal, observation, repeats, bootstrap=bootstrap, align=align, axes=axes)
         files = [
             out / f"noise_model_{safe_name(channel)}{suffix}"
             for channel in route.channels
@@ -134,6 +139,7 @@ class _Route:
         *,
         bootstrap: bool,
         align: bool,
+        axes: str | None,
     ) -> None:
         chosen = [bool(repeats), bool(signal), bootstrap]
         if sum(chosen) != 1 or (bool(repeats) == bool(observation)):
@@ -157,7 +163,7 @@ class _Route:
             )
         if align and not signal:
             raise ConfigurationError("--align needs --signal: there is nothing else to align.")
-        self._align = align
+        self._align, self._axes = align, axes
         self._repeats = named_paths(repeats, "--repeats")
         self._observation = named_paths(observation, "--observation")
         self._signal = named_paths(signal, "--signal", list(self._observation) or None)
@@ -175,11 +181,20 @@ class _Route:
 
         settings["channel"] = channel
         if self._repeats:
-            return fit_from_repeats(self._repeats[channel], **settings)  # type: ignore[arg-type]  # one dict for three functions
-        observed = self._observation[channel]
+            return fit_from_repeats(self._opened(self._repeats[channel]), **settings)  # type: ignore[arg-type]  # one dict for three functions
+        observed = self._opened(self._observation[channel])
         if not self._signal:
             return fit_from_bootstrap(observed, **settings)  # type: ignore[arg-type]  # the same
-        return fit_from_pairs(self._signal[channel], observed, align=self._align, **settings)  # type: ignore[arg-type]  # the same
+        clean = self._opened(self._signal[channel])
+        return fit_from_pairs(clean, observed, align=self._align, **settings)  # type: ignore[arg-type]  # the same
+
+    def _opened(self, paths: "list[Path]") -> "list[Path] | list[xr.DataArray]":
+        """Open images whose axes were typed; all others are opened by the fit."""
+        if self._axes is None:
+            return paths
+        from careamics_denoisplit.images import read_images
+
+        return [image.data for image in read_images(paths, axes=self._axes, channels=1)]
 
 
 def _describe(model: "GaussianMixtureNoiseModel") -> dict[str, object]:

@@ -191,7 +191,7 @@ def test_a_format_is_chosen_by_the_words_of_careamics(
     ("options", "message"),
     [
         ({"write_type": "custom"}, "needs `write_extension` and `write_func`"),
-        ({"pred_data_target": fields.CLEAN}, "`pred_data_target` is not used"),
+        ({"pred_data_target": np.zeros((2, 8, 8))}, "`pred_data_target` is not used"),
     ],
 )
 def test_formats_that_do_not_exist_are_refused(

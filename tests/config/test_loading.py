@@ -102,8 +102,9 @@ def test_c1_the_nearest_key_is_named(path: tuple[str, ...], typo: str, nearest: 
 @pytest.mark.parametrize("path", NUMBERS, ids=".".join)
 @pytest.mark.parametrize("value", [True, float("inf"), float("nan"), "many"])
 def test_c1_no_number_takes_truth_infinity_or_text(path: tuple[str, ...], value: Any) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError) as caught:
         configuration_from_dict(changed(path, value))
+    assert next(key for key in reversed(path) if not key.isdigit()) in str(caught.value)
 
 
 @pytest.mark.parametrize(

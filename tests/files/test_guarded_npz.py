@@ -57,7 +57,7 @@ def test_d1_objects_and_pickles_are_refused_and_nothing_runs(tmp_path: Path) -> 
     (tmp_path / "pickle.npz").write_bytes(pickle.dumps(Trap(marker)))
     (tmp_path / "inner.npz").write_bytes(archive({"a.npy": pickle.dumps(Trap(marker))}))
     for name in ("objects", "pickle", "inner"):
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match=rf"{name}\.npz"):
             load_npz(tmp_path / f"{name}.npz")
 
     assert not marker.exists()
