@@ -181,8 +181,9 @@ class DenoiSplitCAREamist(PredictingCAREamist):
             The same for validation; without them `data_config.validation_split` decides.
         filtering_mask : None
             Of careamics; patches are not filtered here.
-        loading : ReadFuncLoading, optional
-            A read function of your own, as in careamics.
+        loading : ReadFuncLoading or ImageStackLoading, optional
+            A read function or a loader of image stacks of your own, as in careamics. The latter is
+            told the axes of the configuration.
         noise_model : optional
             Models, fitted models, files, a folder, a mapping by channel, or "bootstrap"; by
             default those of `fit_noise_models`.
@@ -216,12 +217,14 @@ class DenoiSplitCAREamist(PredictingCAREamist):
                 "given as `train_data`."
             )
         goes_on = self._resumes() if resume is None else resume
+        axes = self.config.data_config.axes
+        target_axes = self.config.data_config.target_axes or axes
         datamodule = DenoiSplitDataModule(
             self.config,
-            read_with(loading, train_data_target),
-            read_with(loading, train_data),
-            read_with(loading, val_data_target),
-            read_with(loading, val_data),
+            read_with(loading, train_data_target, target_axes),
+            read_with(loading, train_data, axes),
+            read_with(loading, val_data_target, target_axes),
+            read_with(loading, val_data, axes),
         )
         self.train_datamodule = datamodule
         given = noise_model if noise_model is not None or goes_on else self.noise_models or None
