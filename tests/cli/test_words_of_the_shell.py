@@ -19,9 +19,11 @@ def unclear(tmp_path: Path) -> list[str]:
 
 
 def test_a5_unclear_axes_name_the_flag(
-    unclear: list[str], capsys: pytest.CaptureFixture[str]
+    unclear: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["data", "check", *unclear]) == 2
+    pairs = ["--signal", *unclear[1:], "--observation", *unclear[1:]]
+
+    assert run(["noise-model", "fit", *pairs, "--out", str(tmp_path / "noise")]) == 2
 
     said = capsys.readouterr().err
     assert "nothing says what its axes are. Pass `--axes`" in said
