@@ -41,3 +41,13 @@ def shared_data() -> Path:
 def random() -> np.random.Generator:
     """Generator with a fixed seed, new for each test."""
     return np.random.default_rng(20240721)
+
+
+@pytest.fixture(scope="session")
+def zoo_environment() -> Path:
+    """Python of the environment that holds the zoo's server: .zoo, or DENOISPLIT_ZOO."""
+    folder = Path(os.environ.get("DENOISPLIT_ZOO", REPOSITORY / ".zoo"))
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.is_file():
+        skip_or_fail("zoo", f"no rehearsal server in {folder}: run `make zoo`")
+    return python

@@ -32,7 +32,7 @@ app = App(
     name="denoisplit",
     help="Split superimposed fluorescence channels and denoise them, with calibrated uncertainty.",
     help_epilogue="Every command explains itself: denoisplit COMMAND --help. "
-    "No command uses the network.",
+    "No command but upload uses the network.",
     version=package_version,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
@@ -65,6 +65,14 @@ app.command(
     f"{_EXPORTER}:check",
     name="check",
     help="Check a package against the rules of its consumers.",
+    group=WORK,
+)
+app.command(
+    f"{_EXPORTER}:upload",
+    name="upload",
+    help="Carry a package into the BioImage Model Zoo, always as a draft. It is checked first; the "
+    "same command goes on with the same draft. The token is read from the environment variable "
+    "HYPHA_TOKEN; bioimage.io/#/api gives one.",
     group=WORK,
 )
 app.command(info, group=ABOUT)

@@ -122,6 +122,53 @@ def check(
             )
 
 
+def upload(
+    package: Path,
+    /,
+    *,
+    submit: Flag = False,
+    dry_run: Flag = False,
+    server: str = "https://hypha.aicell.io",
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Carry a package into the BioImage Model Zoo, always as a draft.
+
+    The package is checked first; one that breaks a rule is not sent. The same command, given
+    again, goes on with the same draft. The token is read from the environment variable
+    HYPHA_TOKEN and nowhere else; bioimage.io/#/api gives one.
+
+    Parameters
+    ----------
+    package
+        The package, a .zip.
+    submit
+        Ask the reviewers of the zoo to look at the draft; only they publish.
+    dry_run
+        Check everything and say what would be sent, without the network and without a token.
+    server
+        Address of the server; http:// for this machine only.
+    """
+    if not package.exists():
+        raise ConfigurationError(f"There is no package at {package}. Give a .zip file.")
+    with job("upload", common) as work:
+        from careamics_denoisplit_export.upload import upload_package
+
+        draft = upload_package(package, server=server, submit=submit, dry_run=dry_run, say=work.say)
+        work.values = {**draft.to_dict(), "dry_run": dry_run, "submitted": submit and not dry_run}
+        for obstacle in draft.obstacles:
+            work.say(f"before reviewers look at it: {obstacle}")
+        share, missing = draft.completeness
+        more = f"; could be given: {', '.join(missing)}" if missing else ""
+        work.say(f"metadata: {share:.0%} of the keys that the zoo counts{more}")
+        if draft.id is None:
+            megabytes = sum(file.size for file in draft.files) / 1e6
+            work.say(
+                f"dry run: {len(draft.files)} files, {megabytes:.1f} MB, would go to {draft.server}"
+            )
+        else:
+            work.say(f"{draft.status}: {draft.id}")
+
+
 def _tell(work: Job, report: "Report") -> None:
     """Say what failed and what was skipped, then the sum."""
     for finding in report.findings:

@@ -34,6 +34,7 @@ COMMANDS = (
     ["report"],
     ["export"],
     ["check"],
+    ["upload"],
     ["info"],
     ["cite"],
 )

@@ -1,0 +1,66 @@
+"""How much of what the zoo counts a description gives: a quarter of the score that it shows."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+ALLOWED = (
+    "authors",
+    "cite",
+    "covers",
+    "git_repo",
+    "icon",
+    "id_emoji",
+    "license",
+    "links",
+    "maintainers",
+    "packaged_by",
+    "parent",
+    "tags",
+    "timestamp",
+    "training_data",
+    "version",
+    "version_comment",
+    "weights.pytorch_state_dict.authors",
+    "weights.pytorch_state_dict.comment",
+    "weights.torchscript.authors",
+    "weights.torchscript.comment",
+)
+"""Keys that count and that every consumer of the package reads; the others break a rule."""
+
+
+class Completeness(NamedTuple):
+    """Count of the keys of a description, as the zoo counts them."""
+
+    share: float
+    """Keys that are given, of all that the format knows; 0 where the format is not valid."""
+    missing: tuple[str, ...]
+    """Keys that could be given without breaking a rule."""
+
+
+def metadata_completeness(rdf: Mapping[str, Any]) -> Completeness:
+    """Count the keys of a description with bioimageio.spec, whose number the zoo takes.
+
+    Parameters
+    ----------
+    rdf : mapping
+        Content of rdf.yaml.
+    """
+    from bioimageio.spec import ValidationContext, build_description
+
+    # The files are those of a package that was checked; here only keys count.
+    description = build_description(dict(rdf), context=ValidationContext(perform_io_checks=False))
+    share = description.validation_summary.metadata_completeness
+    given = set(_keys(rdf))
+    missing = tuple(
+        key
+        for key in ALLOWED
+        if key not in given and ("." not in key or key.rpartition(".")[0] in given)
+    )
+    return Completeness(float(share), missing)
+
+
+def _keys(node: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{above}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{above}{key}.")

@@ -1,0 +1,24 @@
+"""The share of keys that the zoo counts."""
+
+import copy
+from typing import Any
+
+import yaml
+
+from careamics_denoisplit_export.upload.completeness import metadata_completeness
+
+
+def test_each_key_that_a_person_adds_counts(package: Any) -> None:
+    rdf = yaml.safe_load(package.files["rdf.yaml"])
+    richer = copy.deepcopy(rdf) | {"git_repo": "https://github.com/ada/example"}
+    richer["weights"]["torchscript"]["comment"] = "Traced."
+
+    plain, rich = metadata_completeness(rdf), metadata_completeness(richer)
+
+    assert 0.3 < plain.share < rich.share < 1
+    assert set(plain.missing) - set(rich.missing) == {"git_repo", "weights.torchscript.comment"}
+    assert "config.bioimageio" not in plain.missing
+
+
+def test_a_description_that_is_not_valid_counts_nothing() -> None:
+    assert metadata_completeness({"type": "model", "format_version": "0.5.9"}).share == 0
