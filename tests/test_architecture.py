@@ -29,7 +29,7 @@ BELOW_CHECKPOINT = (
     *PREDICTION,
     *VALUES,
 )
-BELOW_CAREAMIST = (*BELOW_CHECKPOINT, "synthetic", "evaluation", "checkpoint")
+BELOW_CAREAMIST = (*BELOW_CHECKPOINT, "synthetic", "evaluation", "checkpoint", "packages")
 METHOD_TABLE: dict[tuple[str, ...], tuple[str, ...]] = {
     ("errors",): (),
     ("threads",): (),
@@ -45,13 +45,13 @@ METHOD_TABLE: dict[tuple[str, ...], tuple[str, ...]] = {
     PREDICTION: ("network", "data", "images", "files"),
     VALUES: ("errors", "threads"),
     ("checkpoint",): BELOW_CHECKPOINT,
-    ("evaluation",): (*BELOW_CHECKPOINT, "checkpoint"),
+    ("evaluation", "packages"): (*BELOW_CHECKPOINT, "checkpoint"),
     ("careamist", "report"): BELOW_CAREAMIST,
     ("demo", "bench", "paper", "cli", "__main__"): (*BELOW_CAREAMIST, "careamist", "report"),
 }
 
 FROM_METHOD = ("checkpoint", "network", "config", "prediction", "files", "errors", "careamist")
-FACTS = ("recipe", "graph", "tracing", "architecture")
+FACTS = ("recipe", "recipe_template", "graph", "tracing", "architecture")
 FILES = ("weights", "rdf", "card", "package")
 CONSUMERS = ("rules", "consumers", "upload", "cli")
 EXPORTER_TABLE: dict[tuple[str, ...], tuple[str, ...]] = {

@@ -42,7 +42,8 @@ class DenoiSplitCAREamist(PredictingCAREamist):
         A run folder, its `model/` folder, or a `.ckpt` file. `train` continues the run from its
         last checkpoint, `predict` uses its model.
     bmz_path : pathlib.Path or str, optional
-        A bioimage.io package.
+        A bioimage.io package of this project, to predict, sample, calibrate and evaluate with;
+        nothing in it is executed.
     work_dir : pathlib.Path or str, optional
         Run folder; that of `checkpoint_path` where one is given, else the current folder.
     callbacks : list of lightning Callback, optional
@@ -206,6 +207,7 @@ class DenoiSplitCAREamist(PredictingCAREamist):
         FaultError, StoppedError
             As in `careamics_denoisplit.training.train`.
         """
+        self._refuse_to_train_a_package()
         if filtering_mask is not None:
             raise ConfigurationError(
                 "`filtering_mask` is not supported: every crop of the training images is used. "

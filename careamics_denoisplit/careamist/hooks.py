@@ -20,8 +20,9 @@ from careamics_denoisplit.careamist.progress import pass_progress
 from careamics_denoisplit.checkpoint import MODEL, TrainedModel, load_model, save_model
 from careamics_denoisplit.config import DenoiSplitConfiguration, load_configuration
 from careamics_denoisplit.data import DenoiSplitDataModule
-from careamics_denoisplit.errors import CheckpointError, ConfigurationError, PackageError
+from careamics_denoisplit.errors import CheckpointError, ConfigurationError
 from careamics_denoisplit.lightning_module import DenoiSplitModule
+from careamics_denoisplit.packages import load_package
 from careamics_denoisplit.prediction import Progress
 from careamics_denoisplit.training import read_metrics
 
@@ -53,6 +54,7 @@ class RunFolderCAREamist(CAREamist):
         if work_dir is None and checkpoint_path is not None:
             work_dir = _run_of(Path(checkpoint_path))
         self.checkpoint_path = checkpoint_path
+        self.bmz_path = bmz_path
         self.work_dir = self._resolve_work_dir(work_dir)
         self.trained: TrainedModel | None = None
         self.noise_models: tuple[Any, ...] = ()
@@ -121,7 +123,8 @@ class RunFolderCAREamist(CAREamist):
         if config is not None:
             return self._from_config(config)
         if bmz_path is not None:
-            return self._from_bmz(bmz_path)
+            self.trained = load_package(bmz_path).trained
+            return self.trained.config, _module_of(self.trained)
         if checkpoint_path is None:  # excluded above, which a type checker cannot see
             raise ConfigurationError("`checkpoint_path` must be provided.")
         if _has_only_begun(Path(checkpoint_path)):
@@ -153,11 +156,8 @@ class RunFolderCAREamist(CAREamist):
     def _from_bmz(  # type: ignore[override]  # our configuration and module
         bmz_path: Path | str,
     ) -> tuple[DenoiSplitConfiguration, DenoiSplitModule]:
-        raise PackageError(
-            f"A package cannot be opened for training or prediction here, got {bmz_path}. Open the "
-            "run it was exported from by `checkpoint_path=`, or run the package in "
-            "bioimageio.core, Fiji or QuPath."
-        )
+        trained = load_package(bmz_path).trained
+        return trained.config, _module_of(trained)
 
     @staticmethod
     def _define_callbacks(  # type: ignore[override]  # our configuration
@@ -212,6 +212,15 @@ class RunFolderCAREamist(CAREamist):
         """Write the model into the run folder and go on with it."""
         folder = save_model(self.work_dir / MODEL, trained)
         self.trained = replace(trained, source=folder)
+
+    def _refuse_to_train_a_package(self) -> None:
+        """Stop where training would begin anew although a trained model was opened."""
+        if self.bmz_path is not None:
+            raise ConfigurationError(
+                f"The package {self.bmz_path} is opened for prediction, calibration and "
+                "evaluation; training would not start from its weights. Train a run of its own: "
+                "`DenoiSplitCAREamist(careamist.config, work_dir=...)`."
+            )
 
     def _resumes(self) -> bool:
         """Say whether the opened path is a run that training continues."""

@@ -36,7 +36,7 @@ def predict(
     Parameters
     ----------
     model
-        A RUN folder, its model/ folder, or a checkpoint.
+        A RUN folder, its model/ folder, a checkpoint, or a package.
     images
         Images, folders, or patterns.
     out
@@ -73,10 +73,10 @@ def predict(
             raise ConfigurationError("Give at least one image, folder or pattern after the model.")
         require_writable(out)
 
-        from careamics_denoisplit.checkpoint import load_model
         from careamics_denoisplit.cli.prediction_job import PredictionJob, TileOptions
+        from careamics_denoisplit.packages import open_model
 
-        trained = load_model(model)
+        trained = open_model(model)
         task = PredictionJob(
             trained,
             n_samples=samples,

@@ -68,7 +68,26 @@ def read_json(
     InputError
         If the file is missing, too large or not such JSON.
     """
-    data = read_capped(path, max_bytes, error=error)
+    return parse_json(read_capped(path, max_bytes, error=error), str(path), error=error)
+
+
+def parse_json(data: bytes, name: str, *, error: type[InputError] = InputError) -> Any:
+    """Read JSON that is in memory, as strictly as `read_json`.
+
+    Parameters
+    ----------
+    data : bytes
+        UTF-8, with or without a byte-order mark.
+    name : str
+        How messages call it.
+    error : type of InputError
+        What to raise.
+
+    Raises
+    ------
+    InputError
+        If it is not such JSON.
+    """
     try:
         return json.loads(
             data.decode("utf-8-sig"),
@@ -77,7 +96,7 @@ def read_json(
         )
     except (ValueError, RecursionError) as cause:
         reason = "nested too deeply" if isinstance(cause, RecursionError) else str(cause)
-        raise error(f"{path} is not valid JSON: {reason}. Restore the file from a copy.") from cause
+        raise error(f"{name} is not valid JSON: {reason}. Restore the file from a copy.") from cause
 
 
 def read_capped(path: Path, max_bytes: int, *, error: type[InputError]) -> bytes:

@@ -49,13 +49,32 @@ def load_noise_model(path: Path | str) -> GaussianMixtureNoiseModel:
         raise NoiseModelError(
             f"There is no noise model at {path}. Give the `.npz` file that the fit wrote."
         )
+    return _checked(path, f"The noise model {path}")
+
+
+def read_noise_model(data: bytes, name: str) -> GaussianMixtureNoiseModel:
+    """Read a noise model whose file is in memory; see `load_noise_model`.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the `.npz` file.
+    name : str
+        How messages call it.
+    """
+    if len(data) > MAX_BYTES:
+        raise NoiseModelError(f"{name} has {len(data)} bytes; at most {MAX_BYTES} are read.")
+    return _checked(data, name)
+
+
+def _checked(source: Path | bytes, name: str) -> GaussianMixtureNoiseModel:
     arrays = load_npz(
-        path, MAX_BYTES, required=PARAMETERS, allowed=_INFORMATION, error=NoiseModelError
+        source, MAX_BYTES, required=PARAMETERS, allowed=_INFORMATION, error=NoiseModelError
     )
     try:
         return _model_from_arrays(arrays)
     except NoiseModelError as cause:
-        raise NoiseModelError(f"The noise model {path} cannot be used. {cause}") from cause
+        raise NoiseModelError(f"{name} cannot be used. {cause}") from cause
 
 
 def _model_from_arrays(arrays: _Arrays) -> GaussianMixtureNoiseModel:

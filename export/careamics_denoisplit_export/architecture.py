@@ -26,7 +26,7 @@ _HEADER = '''\
 
 Self-contained: needs torch only. Written by careamics-denoisplit from its own source code,
 BSD-3-Clause. `{callable}(**kwargs)` with the kwargs of rdf.yaml builds the module that the
-state dict fits; it maps gray values (1, 1, Y, X) to (1, 2C, Y, X): C means, then C widths.
+state dict fits; it maps gray values (1, 1, Y, X) to (1, N, Y, X): means, widths, warnings.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ from typing import Any
 import jinja2
 
 _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "`": "\\`"}
-_MIXING = {
-    "mean": "it is the mean of the channels, so bring a sum of n channels down by n",
-    "sum": "it is the sum of the channels, so bring a mean of n channels up by n",
-    "measured": "it was recorded as one image, not computed from channels",
+_INPUTS = {
+    "measured": "one exposure of {} together",
+    "sum": "the sum of one image of each of {}",
+    "mean": "the mean of one image of each of {}",
 }
 
 
@@ -48,6 +48,14 @@ def number(value: float) -> str:
     return f"{value:.4g}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3e}"
 
 
-def mixing_in_words(mixing: str) -> str:
-    """Say how the training input came about, and what to do if yours differs."""
-    return _MIXING[mixing]
+def input_in_words(rule: str, listed: str) -> str:
+    """Say how an input comes about.
+
+    Parameters
+    ----------
+    rule : str
+        "measured", "sum" or "mean".
+    listed : str
+        Names of the channels.
+    """
+    return _INPUTS[rule].format(listed)

@@ -22,12 +22,16 @@ def export(
     spread: Literal["samples"] = "samples",
     samples: int = 8,
     method: Literal["auto", "scalar", "joint"] = "auto",
+    input: Literal["measured", "sum", "mean"] | None = None,  # noqa: A002 - the option's name
+    offset: float | None = None,
+    no_warnings: Flag = False,
+    init_recipe: Flag = False,
     common: CommonOptions = DEFAULTS,
 ) -> None:
     """Write one bioimage.io package from a run.
 
-    The package holds the denoised channels and the uncertainty of each as channels of one
-    output, as TorchScript and as a state dict.
+    The package holds the denoised channels, the uncertainty of each and two channels that warn
+    of unfamiliar images as channels of one output, as TorchScript and as a state dict.
 
     Parameters
     ----------
@@ -45,13 +49,32 @@ def export(
         Posterior samples inside the package; the calibration must exist for this number.
     method
         Calibration of the uncertainty; auto takes that of the last calibrate, as predict does.
+    input
+        What the package will get: one exposure of all structures (measured), or the sum or mean
+        of an image of each. By default what the training input was; the map is built in.
+    offset
+        Gray value of a pixel without light, where that map needs it.
+    no_warnings
+        Leave out the channels that warn of unfamiliar images.
+    init_recipe
+        Write a commented recipe to --out instead, with all that the run knows filled in.
     """
     del spread
     with job("export", common) as work:
         from careamics_denoisplit.checkpoint import load_model
-        from careamics_denoisplit_export.package import export_package
 
         require_absent(out, common.overwrite)
+        if init_recipe:
+            from careamics_denoisplit_export.recipe_template import recipe_template
+
+            if out.suffix.lower() not in (".yaml", ".yml"):
+                raise ConfigurationError(f"A recipe is a .yaml file, got --out {out}. Name it so.")
+            write_whole(out, recipe_template(load_model(run), out.name).encode())
+            work.values = {"recipe": str(out.absolute())}
+            work.wrote(out)
+            return
+        from careamics_denoisplit_export.package import export_package
+
         exported = export_package(
             load_model(run),
             recipe,
@@ -60,6 +83,9 @@ def export(
             n_samples=samples,
             method=method,
             seed=work.seed,
+            input_rule=input,
+            camera_offset=offset,
+            warnings=not no_warnings,
             overwrite=common.overwrite,
         )
         work.values = {

@@ -1,4 +1,4 @@
-"""The module that packages hold: gray values in, channels and their uncertainty out.
+"""The module that packages hold: gray values in, channels, their uncertainty and warnings out.
 
 It can be traced: no random operator, no constant that carries a device, no size that is fixed.
 """
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from careamics_denoisplit.network.ladder_vae import Features, LadderVAE
 from careamics_denoisplit.network.noise import CounterNoise
+from careamics_denoisplit.prediction.warning_channels import Consistency, InputRange
 
 
 class ExportGraph(nn.Module):
@@ -30,15 +31,28 @@ class ExportGraph(nn.Module):
         Seed of the samples.
     hidden_units : int
         Width of the joint calibration's hidden layer; 0 is the scalar calibration.
+    noise_gaussians, noise_coefficients : sequence of int
+        Size of the noise model of each channel; empty leaves out the channel `consistency`.
+    input_range : bool
+        Whether there is a channel `input_range`.
     """
 
+    input_gain: Tensor
+    input_offset: Tensor
     input_mean: Tensor
     input_std: Tensor
     target_means: Tensor
     target_stds: Tensor
 
     def __init__(
-        self, network: LadderVAE, n_samples: int, seed: int, hidden_units: int = 0
+        self,
+        network: LadderVAE,
+        n_samples: int,
+        seed: int,
+        hidden_units: int = 0,
+        noise_gaussians: Sequence[int] = (),
+        noise_coefficients: Sequence[int] = (),
+        input_range: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
@@ -47,12 +61,17 @@ class ExportGraph(nn.Module):
         channels = network.output_channels
         remove_dropout(network)
         self.calibration = JointStd(channels, hidden_units) if hidden_units else ScalarStd(channels)
+        mixtures = tuple(zip(noise_gaussians, noise_coefficients, strict=True))
+        self.consistency = Consistency(mixtures) if mixtures else None
+        self.input_range = InputRange() if input_range else None
+        self.register_buffer("input_gain", torch.ones(1))
+        self.register_buffer("input_offset", torch.zeros(1))
         self.register_buffer("input_mean", torch.zeros(1))
         self.register_buffer("input_std", torch.ones(1))
         self.register_buffer("target_means", torch.zeros(channels))
         self.register_buffer("target_stds", torch.ones(channels))
 
-    def forward(self, raw: Float[Tensor, "1 1 y x"]) -> Float[Tensor, "1 c2 y x"]:
+    def forward(self, raw: Float[Tensor, "1 1 y x"]) -> Float[Tensor, "1 n y x"]:
         """Split and denoise one image.
 
         Parameters
@@ -62,17 +81,23 @@ class ExportGraph(nn.Module):
 
         Returns
         -------
-        torch.Tensor of shape (1, 2C, Y, X)
+        torch.Tensor of shape (1, N, Y, X)
             Mean of each channel, then calibrated standard deviation of each channel, both in
-            the channel's gray values.
+            the channel's gray values; then the warning channels, without unit.
         """
         height, width = raw.shape[-2:]
-        normalised = (raw - self.input_mean) / self.input_std
+        mixture = raw * self.input_gain + self.input_offset
+        normalised = (mixture - self.input_mean) / self.input_std
         mean, spread = self.moments(mirror(normalised, self.network.size_multiple))
         crop = (..., slice(None, height), slice(None, width))
         means = mean[crop] * per_channel(self.target_stds) + per_channel(self.target_means)
         spreads = spread[crop] * per_channel(self.target_stds)
-        return torch.cat((means, self.calibration(means, spreads)), dim=1)
+        outputs = [means, self.calibration(means, spreads)]
+        if self.consistency is not None:
+            outputs.append(self.consistency(mixture, means))
+        if self.input_range is not None:
+            outputs.append(self.input_range(mixture))
+        return torch.cat(outputs, dim=1)
 
     def moments(
         self, x: Float[Tensor, "1 1 y x"]
@@ -195,6 +220,9 @@ def build_graph(
     seed: int,
     prior_size: Sequence[int] = (),
     hidden_units: int = 0,
+    noise_gaussians: Sequence[int] = (),
+    noise_coefficients: Sequence[int] = (),
+    input_range: bool = False,
 ) -> ExportGraph:
     """Build the graph with fresh weights, in evaluation mode, for a state dict to be loaded.
 
@@ -203,7 +231,7 @@ def build_graph(
     output_channels, latent_channels, filters, blocks_per_level, stem_stride, exponential, \
 gaussian_head, prior_size
         Settings of `LadderVAE`; an empty `prior_size` is a prior that is constant in space.
-    n_samples, seed, hidden_units : int
+    n_samples, seed, hidden_units, noise_gaussians, noise_coefficients, input_range
         Settings of `ExportGraph`.
     """
     network = LadderVAE(
@@ -216,7 +244,9 @@ gaussian_head, prior_size
         stem_stride=stem_stride,
         exponential=exponential,
     )
-    return ExportGraph(network, n_samples, seed, hidden_units).eval()
+    return ExportGraph(
+        network, n_samples, seed, hidden_units, noise_gaussians, noise_coefficients, input_range
+    ).eval()
 
 
 def remove_dropout(module: nn.Module) -> None:

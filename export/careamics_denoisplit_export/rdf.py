@@ -62,7 +62,7 @@ class Description:
     Attributes
     ----------
     output_channels : tuple of str
-        Names of the 2C channels of the output.
+        Names of the channels of the output.
     settings : mapping
         Keyword arguments of the callable in architecture.py, plain JSON types.
     size_multiple : int
@@ -198,7 +198,7 @@ def _output(file: _Files, description: Description) -> dict[str, Any]:
     )
     return {
         "id": OUTPUT_ID,
-        "description": "Denoised channels, then the uncertainty of each, in gray values.",
+        "description": "Denoised channels and their uncertainty, in gray values; then warnings.",
         "axes": _axes(description.output_channels, y, x),
         "data": {"type": "float32"},
         "test_tensor": file(TEST_OUTPUT_FILE),

@@ -132,7 +132,13 @@ class Recipe(_Facts):
     pixel_size: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Pixel size of the training images in micrometres."""
     acquisition: Text | None = None
-    """How the mixture is acquired: exposure, gain, offset, bit depth."""
+    """How the mixture is acquired: exposure, filters, averaging."""
+    camera_offset: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Gray value of a pixel without light."""
+    gain: Line | None = None
+    """Gain of the camera, such as "0.46 electrons per gray value" or "EM 300"."""
+    bit_depth: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Bits per pixel of the images as they are saved."""
     status: Literal["demonstration", "research"] = "research"
     """`demonstration` is stated at every place where a user looks first."""
     test_image: Path | None = None

@@ -27,7 +27,7 @@ def trace(job: dict[str, Any]) -> dict[str, torch.Tensor]:
     Returns
     -------
     dict of str to torch.Tensor
-        `archive`: the bytes of the TorchScript file; `output` (1, 2C, Y, X): what the graph
+        `archive`: the bytes of the TorchScript file; `output` (1, N, Y, X): what the graph
         computed without tracing.
     """
     torch.set_num_threads(job["threads"])

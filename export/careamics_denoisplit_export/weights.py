@@ -18,7 +18,9 @@ from torch import Tensor
 
 from careamics_denoisplit.calibration import JointCalibration, ScalarCalibration
 from careamics_denoisplit.checkpoint import TrainedModel
+from careamics_denoisplit.data import SAME_INPUT, InputMap
 from careamics_denoisplit.errors import FaultError
+from careamics_denoisplit.prediction import NO_MONITORS, Monitors
 from careamics_denoisplit_export import tracing
 from careamics_denoisplit_export.architecture import CALLABLE
 
@@ -39,19 +41,23 @@ class Traced:
     ----------
     archive : bytes
         Content of the TorchScript file.
-    output : numpy.ndarray of shape (1, 2C, Y, X)
+    output : numpy.ndarray of shape (1, N, Y, X)
         float32 result of the graph on the raw test image.
     """
 
     archive: bytes
-    output: Float[np.ndarray, "1 c2 y x"]
+    output: Float[np.ndarray, "1 n y x"]
 
 
 Calibration = ScalarCalibration | JointCalibration
 
 
 def graph_settings(
-    trained: TrainedModel, calibration: Calibration | None, n_samples: int, seed: int
+    trained: TrainedModel,
+    calibration: Calibration | None,
+    n_samples: int,
+    seed: int,
+    monitors: Monitors = NO_MONITORS,
 ) -> dict[str, Any]:
     """Return the keyword arguments that rebuild the graph, as plain JSON types.
 
@@ -63,6 +69,8 @@ def graph_settings(
         What turns spreads into standard deviations.
     n_samples, seed : int
         Posterior samples and their seed.
+    monitors : Monitors
+        Warning channels.
     """
     network = trained.config.algorithm_config.model
     settings: dict[str, Any] = {
@@ -80,10 +88,21 @@ def graph_settings(
         settings["prior_size"] = list(network.prior_size)
     if isinstance(calibration, JointCalibration):
         settings["hidden_units"] = len(calibration.hidden_bias)
+    if monitors.consistency is not None:
+        sizes = monitors.consistency.mixtures
+        settings["noise_gaussians"] = [gaussians for gaussians, _ in sizes]
+        settings["noise_coefficients"] = [coefficients for _, coefficients in sizes]
+    if monitors.input_range is not None:
+        settings["input_range"] = True
     return settings
 
 
-def graph_state(trained: TrainedModel, calibration: Calibration | None) -> dict[str, Tensor]:
+def graph_state(
+    trained: TrainedModel,
+    calibration: Calibration | None,
+    monitors: Monitors = NO_MONITORS,
+    mapped: InputMap = SAME_INPUT,
+) -> dict[str, Tensor]:
     """Return the graph's tensors: weights, statistics and calibration, on the processor.
 
     Parameters
@@ -92,9 +111,15 @@ def graph_state(trained: TrainedModel, calibration: Calibration | None) -> dict[
         The model to package.
     calibration : ScalarCalibration or JointCalibration or None
         What turns spreads into standard deviations; None leaves them as they are.
+    monitors : Monitors
+        Warning channels.
+    mapped : InputMap
+        How an image becomes the input of the training.
     """
     statistics = trained.statistics
     state = {
+        "input_gain": _vector([mapped.gain]),
+        "input_offset": _vector([mapped.offset]),
         "input_mean": _vector([statistics.input_mean]),
         "input_std": _vector([statistics.input_std]),
         "target_means": _vector(statistics.target_means),
@@ -104,6 +129,9 @@ def graph_state(trained: TrainedModel, calibration: Calibration | None) -> dict[
         state[f"network.{name}"] = tensor.detach().cpu().clone().contiguous()
     for name, values in _calibration_values(calibration, len(statistics.channel_names)).items():
         state[f"calibration.{name}"] = _vector(values)
+    for part in monitors.names:
+        for name, tensor in getattr(monitors, part).state_dict().items():
+            state[f"{part}.{name}"] = tensor.clone()
     return state
 
 

@@ -31,8 +31,8 @@ def test_a_configuration_of_careamics_is_refused(tmp_path: Path) -> None:
         DenoiSplitCAREamist({"algorithm": "n2v"}, work_dir=tmp_path)  # type: ignore[arg-type]  # on purpose
 
 
-def test_a_package_is_refused_with_the_way_that_works(tmp_path: Path) -> None:
-    with pytest.raises(PackageError, match=r"`checkpoint_path=`"):
+def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match=r"Cannot read er_actin\.zip"):
         DenoiSplitCAREamist(bmz_path="er_actin.zip", work_dir=tmp_path)
 
 

@@ -19,7 +19,7 @@ from careamics_denoisplit.calibration import (
 )
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.config import AlgorithmName, create_advanced_denoisplit_config
-from careamics_denoisplit.data import Statistics
+from careamics_denoisplit.data import LocalLevels, Statistics
 from careamics_denoisplit.network import LadderVAE, TorchNoise
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelInfo
 from careamics_denoisplit.prediction import predict_image
@@ -56,6 +56,12 @@ def blobs(shape: tuple[int, int], seed: int = 3) -> np.ndarray:
     return (image + np.sqrt(image) * random.standard_normal(shape)).astype(np.float32)
 
 
+def percentiles(low: float, high: float) -> dict[str, float]:
+    """Evenly spaced values under the names of percentiles."""
+    keys = ("0.1", "1", "5", "50", "95", "99", "99.9")
+    return dict(zip(keys, np.linspace(low, high, len(keys)).tolist(), strict=True))
+
+
 def untrained(algorithm: AlgorithmName = "denoisplit", **network: Any) -> TrainedModel:
     """A network with random weights whose batch statistics fit its statistics, and noise models."""
     settings = {"filters": 8, "latent_channels": (4, 4), "stem_stride": 2} | network
@@ -81,6 +87,9 @@ def untrained(algorithm: AlgorithmName = "denoisplit", **network: Any) -> Traine
             "99": 1300.0,
             "99.9": 1500.0,
         },
+        local_levels=LocalLevels(
+            intensity=percentiles(350.0, 1100.0), noise=percentiles(15.0, 40.0), std=205.0
+        ),
         n_pixels=100_000,
     )
     noise_models = tuple(

@@ -32,7 +32,8 @@ def test_export_writes_a_package_and_says_what_is_in_it(
     assert out.is_file()
     assert str(out) in capsys.readouterr().out
     told = json.loads(result.read_text())
-    assert told["channels"] == ["er", "actin", "er_std", "actin_std"]
+    assert told["channels"][:4] == ["er", "actin", "er_std", "actin_std"]
+    assert told["channels"][4:] == ["consistency", "input_range"]
     assert told["calibrated"] is True
     assert "made up" in told["test_image"]
 

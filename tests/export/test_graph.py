@@ -11,7 +11,14 @@ import torch
 
 from careamics_denoisplit.calibration import estimator_name
 from careamics_denoisplit.checkpoint import TrainedModel
-from careamics_denoisplit.prediction import predict_image, whole_image
+from careamics_denoisplit.data import SAME_INPUT, InputMap
+from careamics_denoisplit.prediction import (
+    NO_MONITORS,
+    Monitors,
+    predict_image,
+    warning_maps,
+    whole_image,
+)
 from careamics_denoisplit_export.architecture import architecture_source, load_architecture
 from careamics_denoisplit_export.graph import ExportGraph, build_graph
 from careamics_denoisplit_export.weights import (
@@ -26,10 +33,15 @@ OUTSIDE_THE_GRID = [(1, 1), (17, 203), (63, 64)]
 
 
 def build(
-    trained: TrainedModel, calibration: Calibration | None = None, seed: int = 0, n_samples: int = 8
+    trained: TrainedModel,
+    calibration: Calibration | None = None,
+    seed: int = 0,
+    n_samples: int = 8,
+    monitors: Monitors = NO_MONITORS,
+    mapped: InputMap = SAME_INPUT,
 ) -> ExportGraph:
-    graph = build_graph(**graph_settings(trained, calibration, n_samples, seed))
-    graph.load_state_dict(graph_state(trained, calibration))
+    graph = build_graph(**graph_settings(trained, calibration, n_samples, seed, monitors))
+    graph.load_state_dict(graph_state(trained, calibration, monitors, mapped))
     return graph
 
 
@@ -48,7 +60,9 @@ def require_close(actual: np.ndarray, expected: np.ndarray) -> None:
 @pytest.fixture(scope="module")
 def script(trained: TrainedModel, mixture: np.ndarray) -> Any:
     """The graph as TorchScript, read back from the bytes of its file."""
-    settings, state = graph_settings(trained, None, 8, 0), graph_state(trained, None)
+    monitors = Monitors.of(trained)
+    settings = graph_settings(trained, None, 8, 0, monitors)
+    state = graph_state(trained, None, monitors)
     traced = write_torchscript(architecture_source(), settings, state, mixture[None, None])
     return torch.jit.load(io.BytesIO(traced.archive))
 
@@ -66,6 +80,34 @@ def test_the_graph_is_the_function_of_predict(
     actual = run(build(trained, seed=seed), image)
 
     require_close(actual, np.concatenate([expected.mean, expected.spread]))
+
+
+@pytest.mark.parametrize("size", [(96, 128), (17, 203)])
+def test_the_warnings_of_the_graph_are_those_of_predict(
+    trained: TrainedModel, make_image: Callable[..., np.ndarray], size: tuple[int, int]
+) -> None:
+    image = 2 * make_image(size) + 300
+    estimate = predict_image(trained, image, n_samples=8)
+    expected = warning_maps(trained, image, estimate.mean)
+    assert expected.consistency is not None
+    assert np.abs(expected.input_range).max() > 0.1  # there is something to warn of
+
+    actual = run(build(trained, monitors=Monitors.of(trained)), image)
+
+    require_close(actual[4:], np.stack([expected.consistency, expected.input_range]))
+    require_close(actual[:4], run(build(trained), image))
+
+
+def test_the_map_from_image_to_training_input_is_in_the_graph(
+    trained: TrainedModel, make_image: Callable[..., np.ndarray]
+) -> None:
+    image, monitors = make_image((64, 96)), Monitors.of(trained)
+    in_one_exposure = 2 * image - 100
+
+    mapped = build(trained, monitors=monitors, mapped=InputMap(0.5, 50.0))
+
+    expected = run(build(trained, monitors=monitors), image)
+    require_close(run(mapped, in_one_exposure), expected)
 
 
 @pytest.mark.parametrize("method", ["scalar", "joint"])
@@ -120,9 +162,10 @@ def test_the_trace_runs_at_other_sizes_as_the_network_does(
 ) -> None:
     image = make_image(size)
 
-    actual, expected = run(script, image), run(build(trained), image)
+    eager = build(trained, monitors=Monitors.of(trained))
+    actual, expected = run(script, image), run(eager, image)
 
-    assert actual.shape == (4, *size)
+    assert actual.shape == (6, *size)
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-4)
 
 

@@ -31,6 +31,7 @@ from careamics_denoisplit.noise_model import load_noise_models
 from careamics_denoisplit.prediction import predict_image, whole_image
 from careamics_denoisplit_export import Recipe, export_package
 from careamics_denoisplit_export.card import escaped, number
+from careamics_denoisplit_export.graph import build_graph
 from careamics_denoisplit_export.package import read_zip, writing
 from careamics_denoisplit_export.package.sample_image import sample_image
 from careamics_denoisplit_export.rdf import halo_of, to_yaml
@@ -64,7 +65,10 @@ def no_trace(monkeypatch: pytest.MonkeyPatch, package: Any) -> None:
 
 def test_a_package_holds_what_is_promised(package: Any) -> None:
     assert set(package.files) == FILES
-    assert package.exported.output_channels == ("er", "actin", "er_std", "actin_std")
+    assert package.exported.output_channels == (
+        *("er", "actin", "er_std", "actin_std"),
+        *("consistency", "input_range"),
+    )
     assert package.exported.calibrated
 
 
@@ -125,7 +129,11 @@ def test_a_package_applies_the_calibration_that_prediction_applies(
     monkeypatch.setattr(writing, "write_torchscript", lambda *_: Traced(b"weights", output))
 
     exported = export_package(
-        replace(calibrated, calibrations=last), recipe, tmp_path / "a.zip", test_image=mixture
+        replace(calibrated, calibrations=last),
+        recipe,
+        tmp_path / "a.zip",
+        test_image=mixture,
+        warnings=False,
     )
 
     assert exported.calibrated
@@ -142,12 +150,15 @@ def test_a_package_without_calibration_names_spreads(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writing._Plan, "require_prediction", lambda *_: None)
+    monkeypatch.setattr(writing, "_require_prediction", lambda *_: None)
     plain = replace(calibrated, calibrations=CalibrationSet())
 
-    exported = export_package(plain, recipe, tmp_path / "plain.zip", test_image=mixture)
+    exported = export_package(
+        plain, recipe, tmp_path / "plain.zip", test_image=mixture, warnings=False
+    )
 
     assert exported.output_channels == ("er", "actin", "er_spread", "actin_spread")
+    assert "A clean map" not in exported.card
     assert "not calibrated" in exported.card
 
 
@@ -290,11 +301,100 @@ def test_the_cover_is_a_small_picture_of_two_squares(package: Any) -> None:
 def test_the_card_says_what_goes_in_and_what_is_not_known(package: Any) -> None:
     card = package.exported.card
 
-    assert "90 % of\nits pixels between 370 and 1010" in card
+    first = card.split("\n\n")[1]
+    for words in (
+        "the mean of one image of each of er and actin",
+        "camera offset not recorded, gain not recorded, bit depth not recorded",
+        "98 % of the pixels lie between 350 and 1300, the median is 430",
+        "standard deviation 205",
+    ):
+        assert words in first
     assert "`er_std`" in card
+    assert "`consistency`" in card
+    assert "A clean map does not prove a right split" in card
     assert "## Validation" in card
     assert "colocalisation" in card
     assert card.encode() == package.files["README.md"]
+
+
+def without_tracing(
+    _source: str, settings: dict[str, Any], state: dict[str, torch.Tensor], raw: np.ndarray
+) -> Traced:
+    """Compute what the graph returns, where its trace is not under test."""
+    graph = build_graph(**settings)
+    graph.load_state_dict(state)
+    with torch.no_grad():
+        return Traced(b"weights", graph(torch.from_numpy(raw)).numpy())
+
+
+def test_a_package_for_another_kind_of_image_holds_the_map(
+    calibrated: TrainedModel,
+    mixture: np.ndarray,
+    package: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writing, "write_torchscript", without_tracing)
+    recipe = Recipe(
+        name="Tiny test model", description="x", camera_offset=100.0, gain="EM 300", bit_depth=16
+    )
+
+    exported = export_package(
+        calibrated,
+        recipe,
+        tmp_path / "a.zip",
+        test_image=2 * mixture - 100,
+        method="scalar",
+        input_rule="measured",
+    )
+
+    files = read_zip(exported.path)
+    assert load_yaml(files["rdf.yaml"].decode())["config"]["careamics_denoisplit"]["input"] == {
+        "rule": "measured",
+        "gain": 0.5,
+        "offset": 50.0,
+    }
+    assert files["statistics.json"] == package.files["statistics.json"]
+    found, expected = (
+        np.load(io.BytesIO(each["test_output.npy"])) for each in (files, package.files)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1.5e-4)
+    first = exported.card.split("\n\n")[1]
+    for words in (
+        "one exposure of er and actin together",
+        "camera offset 100, gain EM 300, bit depth 16",
+        "98 % of the pixels lie between 600 and 2500",
+        "standard deviation 410",
+        "trained on the mean of one image of each of er and actin",
+        "0.5 times the gray value plus 50",
+    ):
+        assert words in first
+
+
+def test_an_offset_that_the_map_needs_is_asked_for_before_work(
+    calibrated: TrainedModel, recipe: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match="--offset"):
+        export_package(calibrated, recipe, tmp_path / "a.zip", input_rule="measured")
+    with pytest.raises(ConfigurationError, match="finite"):
+        export_package(calibrated, recipe, tmp_path / "a.zip", camera_offset=float("nan"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_noise_models_warns_of_its_range_only(
+    make_trained: Callable[..., TrainedModel],
+    recipe: Recipe,
+    mixture: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writing, "write_torchscript", without_tracing)
+    trained = make_trained(algorithm="altered_musplit")
+
+    exported = export_package(trained, recipe, tmp_path / "a.zip", test_image=mixture, n_samples=2)
+
+    assert exported.output_channels[4:] == ("input_range",)
+    assert "There is no channel `consistency`: the model has no noise models." in exported.card
 
 
 def test_g8_texts_of_people_bring_no_markup_into_the_card() -> None:

@@ -1,10 +1,15 @@
 """Recipes: strict YAML of facts, every mistake named."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import ConfigurationError
+from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelInfo
 from careamics_denoisplit_export.recipe import (
     PLACEHOLDER_AUTHOR,
     Recipe,
@@ -12,6 +17,7 @@ from careamics_denoisplit_export.recipe import (
     load_recipe,
     recipe_from,
 )
+from careamics_denoisplit_export.recipe_template import recipe_template
 
 GOOD = """\
 name: ER and actin, widefield 60x
@@ -79,3 +85,53 @@ def test_a_demonstration_says_so_in_its_name() -> None:
     recipe = Recipe(name="Good name", description="x", status="demonstration")
 
     assert recipe.title == "Good name (demonstration)"
+
+
+def test_a_template_is_a_recipe_that_names_every_field(
+    trained: TrainedModel, tmp_path: Path
+) -> None:
+    text = recipe_template(trained, "mine.yaml")
+
+    recipe = load_recipe(write(tmp_path, text))
+
+    assert recipe == default_recipe(("er", "actin"))
+    assert "--recipe mine.yaml" in text
+    for field in Recipe.model_fields:
+        assert f"\n{field}:" in text or f"\n# {field}:" in text
+
+
+def test_a_template_holds_what_the_run_knows(
+    make_trained: Callable[..., TrainedModel], tmp_path: Path
+) -> None:
+    info = NoiseModelInfo(camera="sCMOS 1", gain=0.46, exposure=0.05, date="2026-05-04")
+    weight = torch.zeros(3, 2)
+    model = GaussianMixtureNoiseModel(weight, 0.0, 1.0, 1.0, info=info)
+    trained = replace(make_trained(), noise_models=(model, model))
+
+    recipe = load_recipe(write(tmp_path, recipe_template(trained)))
+
+    assert recipe.gain == "0.46"
+    assert recipe.acquisition is not None
+    assert "er: camera sCMOS 1, exposure 0.05 s, recorded 2026-05-04" in recipe.acquisition
+
+
+def test_the_examples_of_a_template_are_allowed_values(
+    trained: TrainedModel, tmp_path: Path
+) -> None:
+    """Whoever removes every comment sign before a field gets a recipe that is read."""
+    lines = recipe_template(trained).splitlines()
+    fields = [*Recipe.model_fields, "  - github_user", "    affiliation", "    orcid",
+              "    github_user"]  # fmt: skip
+    kept = [
+        line.removeprefix("# ").replace("#     ", "    ")
+        for line in lines
+        if not line.startswith("# ")
+        or any(line.removeprefix("# ").startswith(f"{field}:") for field in fields)
+    ]
+
+    recipe = load_recipe(write(tmp_path, "\n".join(kept)))
+
+    assert recipe.bit_depth == 16
+    assert recipe.authors[0].orcid == "0000-0002-1825-0097"
+    assert recipe.maintainers[0].github_user == "name"
+    assert recipe.test_image == tmp_path / "mixture.tif"

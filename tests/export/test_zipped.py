@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from careamics_denoisplit.errors import PackageError
-from careamics_denoisplit_export.package import read_zip, zip_bytes, zipped
+from careamics_denoisplit.files import guarded_zip
+from careamics_denoisplit_export.package import read_zip, zip_bytes
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}\.[a-z]{1,4}", fullmatch=True)
 
@@ -98,14 +99,14 @@ def test_g3_a_bomb_is_refused_by_its_ratio() -> None:
 
 
 def test_g3_too_many_members_are_refused() -> None:
-    members = [(f"{number}.txt", b"") for number in range(zipped.MAX_FILES + 1)]
+    members = [(f"{number}.txt", b"") for number in range(guarded_zip.MAX_FILES + 1)]
 
     with pytest.raises(PackageError, match="members"):
         read_zip(archive(*members))
 
 
 def test_g3_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zipped, "MAX_BYTES", 10)
+    monkeypatch.setattr(guarded_zip, "MAX_BYTES", 10)
 
     with pytest.raises(PackageError, match="at most 10"):
         read_zip(archive(("a.txt", b"x" * 11)))

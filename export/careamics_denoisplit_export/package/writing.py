@@ -6,33 +6,31 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
-from careamics_denoisplit.calibration import EstimatorCalibration, estimator_name
+from careamics_denoisplit.calibration import estimator_name
 from careamics_denoisplit.checkpoint import CALIBRATION, STATISTICS, TrainedModel
+from careamics_denoisplit.data import InputRule, input_map
 from careamics_denoisplit.errors import ConfigurationError, FaultError, NonFiniteError
 from careamics_denoisplit.files import require_absent, require_writable, write_whole
 from careamics_denoisplit.noise_model import noise_model_file
-from careamics_denoisplit.prediction import predict_image, whole_image
+from careamics_denoisplit.prediction import NO_MONITORS, Monitors, predict_image, whole_image
 from careamics_denoisplit_export import rdf
 from careamics_denoisplit_export.architecture import architecture_source
-from careamics_denoisplit_export.card import mixing_in_words, render_card
+from careamics_denoisplit_export.card import render_card
+from careamics_denoisplit_export.package.card_facts import card_facts
 from careamics_denoisplit_export.package.cover import cover_png
-from careamics_denoisplit_export.package.sample_image import SampleImage, sample_image
+from careamics_denoisplit_export.package.plan import Input, Plan
+from careamics_denoisplit_export.package.sample_image import sample_image
 from careamics_denoisplit_export.package.zipped import zip_bytes
 from careamics_denoisplit_export.recipe import Recipe, default_recipe, load_recipe
 from careamics_denoisplit_export.weights import (
     STATE_DICT_FILE,
     TORCHSCRIPT_FILE,
-    Calibration,
-    graph_settings,
-    graph_state,
     write_state_dict,
     write_torchscript,
 )
@@ -91,6 +89,9 @@ def export_package(
     n_samples: int = N_SAMPLES,
     method: Method = "auto",
     seed: int = SEED,
+    input_rule: InputRule | None = None,
+    camera_offset: float | None = None,
+    warnings: bool = True,
     overwrite: bool = False,
 ) -> Exported:
     """Write one bioimage.io package.
@@ -116,6 +117,15 @@ def export_package(
         `calibrate`.
     seed : int
         Seed of the samples.
+    input_rule : {"measured", "sum", "mean"}, optional
+        How the user's images come about; by default as the training input did. The map from one
+        to the other is built in.
+    camera_offset : float, optional
+        Gray value of a pixel without light, which that map may need; by default that of the
+        recipe, else of the configuration.
+    warnings : bool
+        Whether the channels `consistency` and `input_range` are added. The former needs noise
+        models and a known mixing rule.
     overwrite : bool
         Whether a file that is there may be replaced.
 
@@ -136,13 +146,15 @@ def export_package(
     out = _checked_target(out, overwrite)
     recipe = _recipe(recipe, trained)
     _require_settings(trained, n_samples, seed)
+    given = _input(trained, recipe, input_rule, camera_offset)
     source = recipe.test_image if test_image is None else test_image
-    image = sample_image(source, trained.statistics)
+    image = sample_image(source, given.statistics(trained))
     if "padded" in image.origin:
         logger.warning("Test image: %s.", image.origin)
     chosen = _chosen_method(trained, method, n_samples)
-    plan = _Plan(trained, recipe, image, n_samples, seed, chosen)
-    files, card = plan.files()
+    monitors = Monitors.of(trained) if warnings else NO_MONITORS
+    plan = Plan(trained, recipe, image, n_samples, seed, chosen, given, monitors)
+    files, card = _files(plan)
     package = zip_bytes(files)
     write_whole(out, package)
     return Exported(
@@ -155,185 +167,102 @@ def export_package(
     )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Everything that decides about the content of a package."""
+def _files(plan: Plan) -> tuple[dict[str, bytes], str]:
+    """Build the content of every file, and the card as text."""
+    state, source = plan.state, architecture_source()
+    traced = write_torchscript(source, plan.settings, state, plan.image.tensor)
+    _require_prediction(plan, traced.output)
+    channels = len(plan.trained.channel_names)
+    attached = _attachments(plan.trained)
+    card = render_card(card_facts(plan))
+    files = {
+        TORCHSCRIPT_FILE: traced.archive,
+        STATE_DICT_FILE: write_state_dict(state),
+        rdf.ARCHITECTURE_FILE: source.encode(),
+        rdf.TEST_INPUT_FILE: _npy(plan.image.tensor),
+        rdf.TEST_OUTPUT_FILE: _npy(traced.output),
+        rdf.COVER_FILE: cover_png(plan.image.raw, traced.output[0, :channels]),
+        rdf.README_FILE: card.encode(),
+        **attached,
+    }
+    description = rdf.Description(
+        output_channels=plan.output_channels,
+        settings=plan.settings,
+        size_multiple=plan.trained.network.size_multiple,
+        sha256={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        attachments=tuple(sorted(attached)),
+        facts=plan.facts(),
+    )
+    files[rdf.RDF_FILE] = rdf.to_yaml(rdf.describe(plan.recipe, description))
+    return files, card
 
-    trained: TrainedModel
-    recipe: Recipe
-    image: SampleImage
-    n_samples: int
-    seed: int
-    method: Literal["scalar", "joint"]
 
-    @property
-    def fitted(self) -> EstimatorCalibration | None:
-        """All calibrations of the estimator; None where nothing was fitted for it."""
-        estimator = estimator_name("samples", self.n_samples)
-        return self.trained.calibrations.estimators.get(estimator)
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """What calibrates the widths; None where nothing was fitted for this estimator."""
-        return None if self.fitted is None else self.fitted.method(self.method)
-
-    @property
-    def output_channels(self) -> tuple[str, ...]:
-        """Name of each channel, then of each width."""
-        ending = "spread" if self.calibration is None else "std"
-        names = self.trained.channel_names
-        return (*names, *(f"{name}_{ending}" for name in names))
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Keyword arguments that rebuild the graph."""
-        return graph_settings(self.trained, self.calibration, self.n_samples, self.seed)
-
-    def files(self) -> tuple[dict[str, bytes], str]:
-        """Build the content of every file, and the card as text."""
-        state = graph_state(self.trained, self.calibration)
-        source = architecture_source()
-        traced = write_torchscript(source, self.settings, state, self.image.tensor)
-        self.require_prediction(traced.output)
-        channels = len(self.trained.channel_names)
-        attached = self.attachments()
-        card = render_card(self.card_facts())
-        files = {
-            TORCHSCRIPT_FILE: traced.archive,
-            STATE_DICT_FILE: write_state_dict(state),
-            rdf.ARCHITECTURE_FILE: source.encode(),
-            rdf.TEST_INPUT_FILE: _npy(self.image.tensor),
-            rdf.TEST_OUTPUT_FILE: _npy(traced.output),
-            rdf.COVER_FILE: cover_png(self.image.raw, traced.output[0, :channels]),
-            rdf.README_FILE: card.encode(),
-            **attached,
-        }
-        description = rdf.Description(
-            output_channels=self.output_channels,
-            settings=self.settings,
-            size_multiple=self.trained.network.size_multiple,
-            sha256={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-            attachments=tuple(sorted(attached)),
-            facts=self.facts(),
+def _require_prediction(plan: Plan, output: Float32[np.ndarray, "1 n y x"]) -> None:
+    """Stop where the graph's channels are not those of prediction."""
+    if not np.isfinite(output).all():
+        raise NonFiniteError(
+            "The network returns NaN or infinite numbers for the test image. Use another "
+            "test image, or train again."
         )
-        files[rdf.RDF_FILE] = rdf.to_yaml(rdf.describe(self.recipe, description))
-        return files, card
-
-    def require_prediction(self, output: Float32[np.ndarray, "1 c2 y x"]) -> None:
-        """Stop where the graph's channels are not those of prediction."""
-        if not np.isfinite(output).all():
-            raise NonFiniteError(
-                "The network returns NaN or infinite numbers for the test image. Use another "
-                "test image, or train again."
-            )
-        raw = self.image.raw
-        tiling = whole_image(raw.shape, self.trained.network.size_multiple)
-        estimate = predict_image(
-            self.trained, raw, n_samples=self.n_samples, seed=self.seed, tiling=tiling
+    raw = plan.input.as_in_training(plan.image.raw)
+    tiling = whole_image(raw.shape, plan.trained.network.size_multiple)
+    estimate = predict_image(
+        plan.trained, raw, n_samples=plan.n_samples, seed=plan.seed, tiling=tiling
+    )
+    spread = estimate.spread
+    if spread is not None and plan.calibration is not None:
+        spread = plan.calibration.std(estimate.mean, spread)
+    warnings = plan.monitors.maps(raw, estimate.mean)
+    expected = np.concatenate([estimate.mean, np.asarray(spread), warnings])
+    excess = np.abs(output[0] - expected) - RELATIVE_TOLERANCE * np.abs(expected)
+    if excess.max() > ABSOLUTE_TOLERANCE:
+        worst = plan.output_channels[int(excess.max(axis=(1, 2)).argmax())]
+        raise FaultError(
+            f"The graph differs from prediction by up to {excess.max():.3g} in the channel {worst} "
+            "of the test image. Nothing was written; please report this."
         )
-        spread = estimate.spread
-        if spread is not None and self.calibration is not None:
-            spread = self.calibration.std(estimate.mean, spread)
-        expected = np.concatenate([estimate.mean, np.asarray(spread)])
-        excess = np.abs(output[0] - expected) - RELATIVE_TOLERANCE * np.abs(expected)
-        if excess.max() > ABSOLUTE_TOLERANCE:
-            raise FaultError(
-                f"The graph differs from prediction by up to {excess.max():.3g} gray values in "
-                "the test image. Nothing was written; please report this."
-            )
-
-    def attachments(self) -> dict[str, bytes]:
-        """Build the files with which the model can be used and trained again."""
-        trained = self.trained
-        files = {
-            CONFIG_FILE: _json(trained.config.to_plain()),
-            STATISTICS: _json(trained.statistics.model_dump(mode="json")),
-            CALIBRATION: _json(json.loads(trained.calibrations.to_json())),
-        }
-        for channel, model in zip(trained.channel_names, trained.noise_models, strict=False):
-            content = io.BytesIO()
-            np.savez(content, **model.to_arrays())  # type: ignore[arg-type]  # numpy types **kwds together with allow_pickle
-            files[noise_model_file(channel)] = content.getvalue()
-        return files
-
-    def facts(self) -> dict[str, Any]:
-        """Say what the channels are, for readers of our own."""
-        return {
-            "version": exporter_version(),
-            "spread": "samples",
-            "n_samples": self.n_samples,
-            "seed": self.seed,
-            "calibrated": self.calibration is not None,
-            "method": self.method if self.calibration is not None else "none",
-        }
-
-    def card_facts(self) -> dict[str, Any]:
-        """Collect what the card's template names."""
-        trained, statistics = self.trained, self.trained.statistics
-        names = trained.channel_names
-        return {
-            "recipe": self.recipe,
-            "listed": " and ".join(names),
-            "channel_names": names,
-            "statistics": statistics,
-            "mixing": mixing_in_words(statistics.mixing),
-            "outputs": list(zip(self.output_channels, self.contents(), strict=True)),
-            "calibrated": self.calibration is not None,
-            "method": self.method,
-            "n_samples": self.n_samples,
-            "calibration_lines": self.calibration_lines(),
-            "fitted_on": self.fitted.fitted_on.images if self.fitted else (),
-            "halo": rdf.halo_of(trained.network.size_multiple),
-            "tile": rdf.TILE,
-            "size_multiple": trained.network.size_multiple,
-            "settings": self.settings,
-            "parameters": f"{sum(p.numel() for p in trained.network.parameters()):,}",
-            "algorithm": trained.config.algorithm_config.algorithm,
-            "targets": list(
-                zip(names, statistics.target_means, statistics.target_stds, strict=True)
-            ),
-            "noise_models": [noise_model_file(name) for name in names]
-            if trained.noise_models
-            else [],
-            "input_id": rdf.INPUT_ID,
-            "torch_version": torch.__version__.split("+")[0],
-            "version": exporter_version(),
-            "test_image": self.image.origin,
-        }
-
-    def contents(self) -> list[str]:
-        """Say in words what each output channel is."""
-        width = "spread, not calibrated" if self.calibration is None else "calibrated std"
-        names = self.trained.channel_names
-        return [f"{name}, denoised" for name in names] + [f"{width} of {name}" for name in names]
-
-    def calibration_lines(self) -> list[str]:
-        """Say for each channel how the calibration did on validation."""
-        calibrations, name = self.trained.calibrations, estimator_name("samples", self.n_samples)
-        fitted = self.fitted
-        if fitted is None or self.method not in fitted.scores:
-            return []
-        lines = []
-        for index, channel in enumerate(self.trained.channel_names):
-            scores = fitted.scores[self.method][index]
-            verdict = (
-                "better than a table of error against intensity"
-                if calibrations.well_calibrated(name, self.method, index)
-                else "**no better than a table of error against intensity**"
-            )
-            lines.append(
-                f"{channel}: {scores.coverage_90 * 100:.0f} % of the validation pixels within the "
-                f"90 % interval; {verdict}."
-            )
-        return lines
 
 
-def exporter_version() -> str:
-    """Version of the installed distribution."""
-    try:
-        return version("careamics-denoisplit")
-    except PackageNotFoundError:
-        return "0+unknown"
+def _attachments(trained: TrainedModel) -> dict[str, bytes]:
+    """Build the files with which the model can be used and trained again."""
+    files = {
+        CONFIG_FILE: _json(trained.config.to_plain()),
+        STATISTICS: _json(trained.statistics.model_dump(mode="json")),
+        CALIBRATION: _json(json.loads(trained.calibrations.to_json())),
+    }
+    for channel, model in zip(trained.channel_names, trained.noise_models, strict=False):
+        content = io.BytesIO()
+        np.savez(content, **model.to_arrays())  # type: ignore[arg-type]  # numpy types **kwds together with allow_pickle
+        files[noise_model_file(channel)] = content.getvalue()
+    return files
+
+
+def _input(
+    trained: TrainedModel, recipe: Recipe, rule: InputRule | None, camera_offset: float | None
+) -> Input:
+    """Find out how the user's images become the input of the training."""
+    algorithm = trained.config.algorithm_config
+    offsets, training = algorithm.channel_offsets, trained.statistics.mixing
+    known = (
+        camera_offset,
+        recipe.camera_offset,
+        None if offsets is None else float(np.mean(offsets)),
+    )
+    offset = next((value for value in known if value is not None), None)
+    if offset is not None and not np.isfinite(offset):
+        raise ConfigurationError(f"The camera offset must be a finite gray value, got {offset}.")
+    if rule is None:
+        # A sum that holds the offset once is what one exposure records.
+        one_exposure = training == "sum" and offsets is not None
+        return Input("measured" if one_exposure else training, offset)
+    mapped = input_map(
+        training,
+        rule,
+        len(trained.channel_names),
+        offset,
+        offset_counted_once=offsets is not None,
+    )
+    return Input(rule, offset, mapped)
 
 
 def _checked_target(out: Path | str, overwrite: bool) -> Path:

@@ -1,0 +1,133 @@
+"""Everything that decides about the content of a package."""
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32
+from torch import Tensor
+
+from careamics_denoisplit.calibration import EstimatorCalibration, estimator_name
+from careamics_denoisplit.checkpoint import TrainedModel
+from careamics_denoisplit.data import (
+    SAME_INPUT,
+    InputMap,
+    InputRule,
+    Statistics,
+    statistics_of_image,
+)
+from careamics_denoisplit.prediction import Monitors, superposition_of
+from careamics_denoisplit_export.package.sample_image import SampleImage
+from careamics_denoisplit_export.recipe import Recipe
+from careamics_denoisplit_export.weights import Calibration, graph_settings, graph_state
+
+
+@dataclass(frozen=True)
+class Input:
+    """How the images that a package gets come about.
+
+    Attributes
+    ----------
+    rule : {"measured", "sum", "mean"}
+        One exposure of all structures, or sum or mean of an image of each.
+    camera_offset : float or None
+        Gray value of a pixel without light, where it is known.
+    mapped : InputMap
+        What turns such an image into the input of the training.
+    """
+
+    rule: InputRule
+    camera_offset: float | None = None
+    mapped: InputMap = SAME_INPUT
+
+    def statistics(self, trained: TrainedModel) -> Statistics:
+        """Return the statistics of the training input, in gray values of such images."""
+        superposition = superposition_of(trained)
+        return statistics_of_image(trained.statistics, self.rule, self.mapped, superposition)
+
+    def as_in_training(self, raw: Float32[np.ndarray, "y x"]) -> Float32[np.ndarray, "y x"]:
+        """Turn an image into the input of the training, in float32 as the graph does."""
+        return raw * np.float32(self.mapped.gain) + np.float32(self.mapped.offset)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is packaged, and how.
+
+    Attributes
+    ----------
+    trained : TrainedModel
+        The model.
+    recipe : Recipe
+        What a person wrote.
+    image : SampleImage
+        The test image, gray values of the user's images.
+    n_samples, seed : int
+        Posterior samples in the graph.
+    method : {"scalar", "joint"}
+        Calibration of the widths.
+    input : Input
+        What the package gets.
+    monitors : Monitors
+        Its warning channels.
+    """
+
+    trained: TrainedModel
+    recipe: Recipe
+    image: SampleImage
+    n_samples: int
+    seed: int
+    method: Literal["scalar", "joint"]
+    input: Input
+    monitors: Monitors
+
+    @property
+    def fitted(self) -> EstimatorCalibration | None:
+        """All calibrations of the estimator; None where nothing was fitted for it."""
+        estimator = estimator_name("samples", self.n_samples)
+        return self.trained.calibrations.estimators.get(estimator)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What calibrates the widths; None where nothing was fitted for this estimator."""
+        return None if self.fitted is None else self.fitted.method(self.method)
+
+    @property
+    def output_channels(self) -> tuple[str, ...]:
+        """Name of each channel, then of each width, then of each warning."""
+        ending = "spread" if self.calibration is None else "std"
+        names = self.trained.channel_names
+        return (*names, *(f"{name}_{ending}" for name in names), *self.monitors.names)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments that rebuild the graph."""
+        return graph_settings(
+            self.trained, self.calibration, self.n_samples, self.seed, self.monitors
+        )
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Tensors of the graph."""
+        return graph_state(self.trained, self.calibration, self.monitors, self.input.mapped)
+
+    def facts(self) -> dict[str, Any]:
+        """Say what the channels are, for readers of our own."""
+        return {
+            "version": exporter_version(),
+            "spread": "samples",
+            "n_samples": self.n_samples,
+            "seed": self.seed,
+            "calibrated": self.calibration is not None,
+            "method": self.method if self.calibration is not None else "none",
+            "input": {"rule": self.input.rule, **self.input.mapped._asdict()},
+        }
+
+
+def exporter_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return version("careamics-denoisplit")
+    except PackageNotFoundError:
+        return "0+unknown"
