@@ -254,6 +254,12 @@ FAULTS: list[Fault] = [
         lambda: script_of(FourChannels()),
         lambda state: {**state, "input_mean": state["input_mean"] * 2},
     ),
+    really_run(
+        22,
+        "another map of the input inside",
+        lambda: script_of(FourChannels()),
+        lambda state: {**state, "input_gain": state["input_gain"] * 2},
+    ),
     really_run(22, "no statistics inside", lambda: script_of(FourChannels()), lambda _: {}),
     really_run(23, "random numbers that are drawn", lambda: script_of(Noisy())),
     in_run(23, "two results", hash="a", hash_again="b"),

@@ -109,11 +109,18 @@ def test_the_second_process_runs_each_weight_format_once(
     script = as_tensor(good.files["weights.pt"])
 
     findings = probe.run_again(
-        {"script": script, "raw": raw, "path": str(package.path), "formats": formats}
+        {
+            "script": script,
+            "raw": raw,
+            "expected": torch.from_numpy(good.array(good.output)),
+            "path": str(package.path),
+            "formats": formats,
+        }
     )
 
     assert len(runs) == 2
     assert findings["bioimageio"] == dict.fromkeys(formats, "passed")
+    assert findings["state_dict_excess"] <= 1.5e-4
     with torch.no_grad():
         expected = torch.jit.load(io.BytesIO(good.files["weights.pt"]))(raw)
     assert findings["hash_again"] == probe.digest(expected)

@@ -19,6 +19,10 @@ from torch import Tensor
 MEMORY = 48 * 2**30
 FILE_SIZE = 2**30
 RELATIVE_TOLERANCE = 1e-4
+STATISTICS = (
+    *("input_gain", "input_offset", "input_mean", "input_std"),
+    *("target_means", "target_stds"),
+)
 
 
 def confine() -> None:
@@ -70,12 +74,8 @@ def run_torch(job: dict[str, Any]) -> dict[str, Any]:
             network, problem = _network(job, state)
         findings |= {"state_problem": problem, "compared": network is not None}
         findings["statistics"] = {
-            name: state[name].flatten().tolist()
-            for name in ("input_mean", "input_std", "target_means", "target_stds")
-            if name in state
+            name: state[name].flatten().tolist() for name in STATISTICS if name in state
         }
-        if network is not None:
-            findings["state_dict_excess"] = excess(network(raw), expected)
         findings["sizes"] = {
             f"{height}x{width}": _at_size(script, network, resized(raw, height, width))
             for height, width in job["sizes"]
@@ -89,23 +89,29 @@ def run_again(job: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     job : dict
-        `script`, `raw`, the `path` of the package and the `formats` to test.
+        `script`, `raw`, `expected`, the `path` of the package and the `formats` to test.
     """
     from bioimageio.core import test_model
     from bioimageio.core.backends.pytorch_backend import PytorchModelAdapter
     from bioimageio.core.backends.torchscript_backend import TorchscriptModelAdapter
 
     raw: Tensor = job["raw"]
-    with shared_runs(TorchscriptModelAdapter) as scripted, shared_runs(PytorchModelAdapter):
+    with (
+        shared_runs(TorchscriptModelAdapter) as scripted,
+        shared_runs(PytorchModelAdapter) as eager,
+    ):
         statuses = {
             name: test_model(job["path"], weight_format=name).status for name in job["formats"]
         }
+    findings: dict[str, Any] = {"bioimageio": statuses}
+    if (networks := eager.get(_key([raw.numpy()]))) is not None:
+        findings["state_dict_excess"] = excess(torch.from_numpy(networks[0]), job["expected"])
     outputs = scripted.get(_key([raw.numpy()]))
     if outputs is None:  # the test ended before it ran anything
         script = torch.jit.load(_file(job["script"]), map_location="cpu")  # type: ignore[no-untyped-call]  # torch does not annotate it
         with torch.no_grad():
             outputs = [script(raw).numpy()]
-    return {"hash_again": digest(torch.from_numpy(outputs[0])), "bioimageio": statuses}
+    return {**findings, "hash_again": digest(torch.from_numpy(outputs[0]))}
 
 
 @contextmanager

@@ -77,12 +77,12 @@ def run_weights(subject: Subject, trust: bool) -> dict[str, Any]:
     job: dict[str, Any] = {
         "script": _bytes(subject.file(subject.weights["torchscript"]["source"])),
         "raw": _tensor(subject.array(subject.input)),
+        "expected": _tensor(subject.array(subject.output)),
         "threads": torch.get_num_threads(),
     }
     first = {
         **job,
         "kind": "torch",
-        "expected": _tensor(subject.array(subject.output)),
         "sizes": [list(size) for size in SIZES],
     }
     formats = ["torchscript"]

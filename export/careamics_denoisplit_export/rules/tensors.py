@@ -161,7 +161,7 @@ def normalisation_is_inside(subject: Subject) -> str:
     for name, values in stored.items():
         require(
             name in inside and _close(inside[name], values),
-            f"`{name}` in the weights is {inside.get(name)}, in {STATISTICS_FILE} {values}. "
+            f"`{name}` in the weights is {inside.get(name)}, in the package's files {values}. "
             "Export again, so that the network normalises as in training.",
         )
     return "The weights hold the statistics of the training data."
@@ -172,7 +172,13 @@ def _statistics(subject: Subject) -> dict[str, list[float]]:
         stored: Any = json.loads(subject.file(STATISTICS_FILE))
     except (ValueError, RecursionError) as error:
         raise BrokenError(f"{STATISTICS_FILE} is no JSON: {error}. Export again.") from error
+    facts = (subject.content.get("config") or {}).get("careamics_denoisplit") or {}
+    mapped = facts.get("input")  # packages of earlier versions have none
+    built_in = (
+        {f"input_{name}": [float(mapped[name])] for name in ("gain", "offset")} if mapped else {}
+    )
     return {
+        **built_in,
         "input_mean": [float(stored["input_mean"])],
         "input_std": [float(stored["input_std"])],
         "target_means": [float(value) for value in stored["target_means"]],
