@@ -77,7 +77,8 @@ class LocalSample:
         self._count += 1
         if (self._count - 1) % self._every:
             return
-        image = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32))[None, None]
+        # A copy: blocks of files may be read-only, which torch warns of.
+        image = torch.from_numpy(np.array(block, dtype=np.float32, order="C"))[None, None]
         with torch.no_grad():
             levels = self._mean(torch.cat((image, self._roughness(image))))
         step = max(1, block.size // _KEPT_PER_BLOCK)

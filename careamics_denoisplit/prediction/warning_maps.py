@@ -124,7 +124,7 @@ class Monitors:
             In the order of `names`.
         """
         raw = torch.from_numpy(as_float32(image, "image"))[None, None]
-        means = torch.from_numpy(np.ascontiguousarray(mean, dtype=np.float32))[None]
+        means = torch.from_numpy(np.array(mean, dtype=np.float32, order="C"))[None]
         found = [raw[:, :0]]
         with torch.no_grad():
             if self.consistency is not None:

@@ -65,6 +65,16 @@ def test_levels_of_a_stream_tell_brightness_noise_and_deviation() -> None:
     assert levels.std == pytest.approx(np.hypot(10, 100 * np.sqrt(2 / 3)), rel=0.02)
 
 
+def test_blocks_that_may_not_be_changed_are_read() -> None:
+    block = np.arange(64, dtype=np.float32).reshape(8, 8)
+    block.flags.writeable = False
+    sample = LocalSample(block.size)
+
+    sample.add(block)
+
+    assert sample.levels().intensity["50"] == pytest.approx(31.5, abs=2)
+
+
 def test_of_a_long_stream_evenly_spaced_blocks_are_taken() -> None:
     sample = LocalSample(4 * 2**24)
 
