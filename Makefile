@@ -10,7 +10,7 @@ ZOO := .zoo
 # No request leaves the machine while the project is checked.
 export VALIDATE_PYPROJECT_NO_NETWORK := 1
 
-.PHONY: help install check format docs test demo zoo clean
+.PHONY: help install check format docs test demo consumers zoo clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +46,10 @@ test: install ## run every test
 
 demo: install ## the whole way on a generated sample, in demo/
 	$(BIN)/denoisplit demo --out demo --overwrite
+
+# About 3 GB in the user's cache folder, built once; needs Java 11 and Maven beside Python.
+consumers: install ## build the engines of Fiji, QuPath, ilastik and the zoo that check runs
+	$(BIN)/denoisplit check --build-consumers
 
 # A server like the zoo's on this machine, in an environment of its own (about 610 MB): newer releases
 # of sqlmodel stop it at its start. Tests that upload are skipped without it.

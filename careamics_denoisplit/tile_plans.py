@@ -5,6 +5,7 @@ kept. It was written down from the tools' sources and reproduces the tiles that 
 them.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
@@ -22,6 +23,8 @@ TOOLS: tuple[Tool, ...] = get_args(Tool)
 MAX_FIJI_PIXELS = 4096 * 4096 * 3
 """Pixels of a tile above which Fiji looks for a smaller one for ever."""
 
+_SMALLEST_HALO = 32
+"""Pixels at each side of a tile that our packages let tools discard."""
 _USUAL_SIDE = 512
 """Side in pixels that QuPath and ilastik aim at."""
 _CORE_STEPS = 10
@@ -133,6 +136,17 @@ class ToolPlan:
         if joined is None:
             raise ConfigurationError("There is no tile to put together: the image is empty.")
         return joined
+
+
+def package_halo(size_multiple: int) -> int:
+    """Return the halo of our packages: 32 px, or more where the network's stride asks for it.
+
+    Parameters
+    ----------
+    size_multiple : int
+        Stride of the network in pixels; twice the halo is a multiple of it.
+    """
+    return math.lcm(2 * _SMALLEST_HALO, size_multiple) // 2
 
 
 def plan_tiles(

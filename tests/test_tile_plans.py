@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from careamics_denoisplit.errors import ConfigurationError
@@ -95,6 +95,7 @@ def test_qupath_feeds_a_small_fixed_network_the_wrong_tile() -> None:
     assert not any(wrong_tile(tool, TileSize(256)) for tool in TOOLS if tool != "qupath")
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     tool=st.sampled_from(TOOLS),
     height=st.integers(171, 1600),
@@ -114,6 +115,7 @@ def test_what_a_tool_cuts_it_puts_together_again(
     assert np.array_equal(joined[0], image)
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     tool=st.sampled_from(TOOLS),
     length=st.integers(512, 3000),
@@ -131,6 +133,7 @@ def test_tiles_have_one_size_and_show_pixels_of_the_image(
         assert window.kept.stop - window.kept.start == window.target.stop - window.target.start
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     tool=st.sampled_from([tool for tool in TOOLS if tool != "qupath"]),
     length=st.integers(512, 3000),

@@ -16,7 +16,9 @@ def predict(
     out: Path,
     samples: int = 16,
     spread: Literal["samples", "none"] = "samples",
-    tile_plan: Literal["auto", "whole"] = "auto",
+    tile_plan: Literal[
+        "auto", "whole", "fiji", "qupath", "qupath-script", "ilastik", "core"
+    ] = "auto",
     format: Literal["auto", "tiff", "zarr"] = "auto",  # noqa: A002 - the option's name
     channel: int = 0,
     axes: str | None = None,
@@ -46,7 +48,8 @@ def predict(
     spread
         Mean and standard deviation of samples, or one pass without standard deviation.
     tile_plan
-        Whole images, or tiles where memory asks for them.
+        Tiles where memory asks for them, whole images, or the tiles and the padding of a program
+        that runs packages.
     format
         tiff, zarr, or auto: like each input.
     channel

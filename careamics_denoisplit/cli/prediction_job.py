@@ -25,6 +25,8 @@ from careamics_denoisplit.prediction import (
     tiles_of,
     whole_image,
 )
+from careamics_denoisplit.prediction.tool_tiling import tool_tiling
+from careamics_denoisplit.tile_plans import Tool, package_halo
 from careamics_denoisplit.training.hardware import choose_device
 
 AUTO = "auto"
@@ -35,8 +37,8 @@ ENDINGS = {"tiff": ".ome.tif", "zarr": ".ome.zarr"}
 class TileOptions:
     """Options about tiles as they were typed; "auto" or a whole number."""
 
-    plan: Literal["auto", "whole"] = "auto"
-    """Tiles where memory asks for them, or always whole images."""
+    plan: Literal["auto", "whole"] | Tool = "auto"
+    """Tiles where memory asks for them, always whole images, or the tiles of a tool."""
     tile: str = AUTO
     """Side of a tile in pixels."""
     overlap: str = AUTO
@@ -50,14 +52,19 @@ class TileOptions:
         Raises
         ------
         ConfigurationError
-            If a number is wrong, or whole images are asked for together with tiles.
+            If a number is wrong, a plan is asked for together with tiles, or the tool of the plan
+            refuses such an image.
         """
+        if self.plan != "auto" and (self.tile, self.overlap) != (AUTO, AUTO):
+            raise ConfigurationError(
+                f"--tile-plan {self.plan} takes no --tile and no --overlap. Leave them out."
+            )
         if self.plan == "whole":
-            if (self.tile, self.overlap) != (AUTO, AUTO):
-                raise ConfigurationError(
-                    "--tile-plan whole takes no --tile and no --overlap. Leave them out."
-                )
             return whole_image(shape, multiple)
+        if self.plan != "auto":
+            tiling = tool_tiling(self.plan, package_halo(multiple)).aligned(multiple)
+            tiling.plan(shape)
+            return tiling
         if self.tile == AUTO:
             if self.overlap != AUTO:
                 raise ConfigurationError("--overlap needs --tile. Give both, or neither.")

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING, Literal
 
 from careamics_denoisplit.cli.job import Job, job
 from careamics_denoisplit.cli.options import DEFAULTS, CommonOptions, Flag
-from careamics_denoisplit.errors import CheckFailedError, ConfigurationError
+from careamics_denoisplit.errors import (
+    CheckFailedError,
+    ConfigurationError,
+    FaultError,
+    PackageError,
+)
 from careamics_denoisplit.files import require_absent, write_whole
 
 if TYPE_CHECKING:
@@ -106,46 +111,112 @@ def export(
 
 
 def check(
-    package: Path,
+    package: Path | None = None,
     /,
     *,
+    consumers: Literal["auto", "all", "none"] = "auto",
+    build_consumers: Flag = False,
+    image: Path | None = None,
     html: Path | None = None,
     trust: Flag = False,
     common: CommonOptions = DEFAULTS,
 ) -> None:
-    """Check a package against the rules of the programs that run it.
+    """Check a package against the rules of the programs that run it, and in these programs.
 
-    Exit code 1 where a rule is broken. What was not run is counted as skipped, with the reason.
+    Exit code 1 where a rule is broken or a program returns other numbers. What was not run is
+    counted as skipped, with the reason.
 
     Parameters
     ----------
     package
         The package, a .zip.
+    consumers
+        Run it in the engines of Fiji, QuPath, ilastik and the zoo: those that are built, all of
+        them, or none.
+    build_consumers
+        Build these engines first, once for this user; needs the network, Java and Maven. Without
+        a package nothing else is done.
+    image
+        Mixture that they predict; by default the packaged test image, continued by reflection.
     html
         Write the verdicts as a page.
     trust
         Run weights and source code of a package that could not be recognised as harmless.
     """
-    if not package.exists():
-        raise ConfigurationError(f"There is no package at {package}. Give a .zip file.")
+    if package is None and not build_consumers:
+        raise ConfigurationError("Give a package, a .zip file, or --build-consumers.")
+    for path in (package, image):
+        if path is not None and not path.exists():
+            what = "package" if path is package else "image"
+            raise ConfigurationError(f"There is no {what} at {path}. Give its path.")
     if html is not None:
         require_absent(html, common.overwrite)
     with job("check", common) as work:
-        from careamics_denoisplit_export.rules import check_package
-        from careamics_denoisplit_export.rules.page import to_html
+        if build_consumers:
+            from careamics_denoisplit_export import consumers as programs
 
-        work.say("reading the package and running its weights ...")
-        report = check_package(package, trust=trust)
-        work.values = report.to_dict()
-        if html is not None:
-            write_whole(html, to_html(report).encode())
-            work.wrote(html)
-        _tell(work, report)
-        if not report.passed:
-            numbers = ", ".join(str(finding.id) for finding in report.failed)
-            raise CheckFailedError(
-                f"{package} breaks {len(report.failed)} of {len(report.findings)} rules: {numbers}."
-            )
+            failures = programs.build_consumers(work.say)
+            work.values = {"consumers_folder": str(programs.consumers_folder())}
+            work.say(f"consumers: {programs.consumers_folder()}")
+            if failures:
+                raise FaultError(
+                    f"{len(failures)} consumers were not built: {', '.join(failures)}."
+                )
+        if package is not None:
+            _check(work, package, consumers, image, html, trust)
+
+
+def _check(
+    work: Job,
+    package: Path,
+    consumers: Literal["auto", "all", "none"],
+    image: Path | None,
+    html: Path | None,
+    trust: bool,
+) -> None:
+    """Judge all rules, run all consumers, tell and write the verdicts."""
+    from careamics_denoisplit_export.rules import check_package
+    from careamics_denoisplit_export.rules.page import to_html
+
+    work.say("reading the package and running its weights ...")
+    report = check_package(package, trust=trust)
+    if consumers != "none":
+        report = _consume(work, report, consumers, image, trust)
+    work.values = report.to_dict()
+    if html is not None:
+        write_whole(html, to_html(report).encode())
+        work.wrote(html)
+    _tell(work, report)
+    if not report.passed:
+        broken = [f"rule {finding.id}" for finding in report.failed]
+        broken += [each["name"] for each in report.consumers if each["status"] == "failed"]
+        total = len(report.findings) + len(report.consumers)
+        raise CheckFailedError(
+            f"{package} fails {len(broken)} of {total} checks: {', '.join(broken)}."
+        )
+
+
+def _consume(
+    work: Job,
+    report: "Report",
+    which: Literal["auto", "all"],
+    image: Path | None,
+    trust: bool,
+) -> "Report":
+    """Run the package that was judged in the programs of others."""
+    from careamics_denoisplit_export.consumers.checking import (
+        check_consumers,
+        first_plane,
+        settle,
+    )
+    from careamics_denoisplit_export.rules.subject import open_subject
+
+    subject = open_subject(Path(report.package))
+    if subject.sha256 != report.sha256:
+        raise PackageError(f"{report.package} changed while it was checked. Check it again.")
+    plane = None if image is None else first_plane(image)
+    records = check_consumers(subject, which, trust=trust, image=plane, say=work.say)
+    return settle(report, records)
 
 
 def upload(
@@ -201,5 +272,7 @@ def _tell(work: Job, report: "Report") -> None:
         if finding.status != "passed":
             work.say(f"rule {finding.id:2} {finding.status}: {finding.title}")
             work.say(f"   {finding.message}")
+    for each in report.consumers:
+        work.say(f"{each['name']} ({each['engine']}) {each['status']}: {each['message']}")
     passed = sum(finding.status == "passed" for finding in report.findings)
     work.say(f"{passed} rules passed, {len(report.failed)} failed, {report.skipped} skipped")

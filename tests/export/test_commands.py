@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from careamics_denoisplit.checkpoint import TrainedModel, save_model
 from careamics_denoisplit.cli.app import run
-from careamics_denoisplit_export import rules
+from careamics_denoisplit_export import consumers, rules
+from careamics_denoisplit_export.consumers import checking
 from careamics_denoisplit_export.rules import Report
 
 
@@ -65,20 +67,75 @@ def test_check_writes_its_verdicts_and_fails_by_exit_code(
     monkeypatch.setattr(rules, "check_package", lambda *_, **__: next(verdicts))
     page = tmp_path / "page.html"
 
-    good = run(["check", str(package.path), "--json", "-", "--html", str(page)])
+    without = ["--consumers", "none"]
+    good = run(["check", str(package.path), "--json", "-", "--html", str(page), *without])
     told = json.loads(capsys.readouterr().out)
-    bad = run(["check", str(package.path)])
+    bad = run(["check", str(package.path), *without])
 
     assert (good, bad) == (0, 1)
     assert told["passed"] is True
     assert len(told["rules"]) == 39
     assert "Passed" in page.read_text()
-    assert "breaks 1 of 39 rules: 12" in capsys.readouterr().err
+    assert "fails 1 of 39 checks: rule 12" in capsys.readouterr().err
 
 
 def vars_replaced(finding: Any) -> Any:
     """Rule 12 broken, everything else as it was."""
     return replace(finding, status="failed") if finding.id == 12 else finding
+
+
+def test_check_fails_where_a_consumer_returns_other_numbers(
+    report: Report,
+    package: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record = {
+        "name": "zoo",
+        "engine": "bioimageio.core 0.11.0",
+        "versions": {},
+        "message": "test: 3 differ",
+    }
+    answers = [{**record, "status": status} for status in ("skipped", "failed")]
+    given: list[dict[str, Any]] = []
+
+    def answer(*arguments: Any, **options: Any) -> tuple[dict[str, Any], ...]:
+        given.append({"which": arguments[1], **options})
+        return (answers.pop(0),)
+
+    monkeypatch.setattr(rules, "check_package", lambda *_, **__: report)
+    monkeypatch.setattr(checking, "check_consumers", answer)
+    np.save(tmp_path / "image.npy", np.ones((2, 30, 40), np.uint16))
+    page = tmp_path / "page.html"
+
+    skipped = run(["check", str(package.path), "--json", "-"])
+    told = json.loads(capsys.readouterr().out)
+    failed = run(["check", str(package.path), "--consumers", "all", "--html", str(page), "--image",
+                  str(tmp_path / "image.npy")])  # fmt: skip
+
+    assert (skipped, failed) == (0, 1)
+    assert told["skipped"] == report.skipped + 1
+    assert told["consumers"][0]["status"] == "skipped"
+    assert [each["which"] for each in given] == ["auto", "all"]
+    assert given[0]["image"] is None
+    assert given[1]["image"].shape == (30, 40)
+    assert "fails 1 of 40 checks: zoo" in capsys.readouterr().err
+    assert "test: 3 differ" in page.read_text()
+
+
+def test_consumers_are_built_without_a_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failures: list[dict[str, str]] = [{}, {"fiji": "no Java"}]
+    monkeypatch.setattr(consumers, "build_consumers", lambda _: failures.pop(0))
+
+    assert run(["check", "--build-consumers"]) == 0
+    assert str(consumers.consumers_folder()) in capsys.readouterr().out
+    assert run(["check", "--build-consumers"]) == 3
+    assert "1 consumers were not built: fiji" in capsys.readouterr().err
+    assert run(["check"]) == 2
+    assert "Give a package" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [None, b"no zip"])

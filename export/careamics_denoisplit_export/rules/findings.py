@@ -52,7 +52,7 @@ class Report:
     @property
     def passed(self) -> bool:
         """Whether no rule and no consumer failed."""
-        return not self.failed
+        return not self.failed and all(each["status"] != "failed" for each in self.consumers)
 
     @property
     def failed(self) -> tuple[Finding, ...]:
@@ -61,8 +61,9 @@ class Report:
 
     @property
     def skipped(self) -> int:
-        """Number of rules of which a part was not run."""
-        return sum(finding.status == "skipped" for finding in self.findings)
+        """Number of rules of which a part was not run, and of consumers that were not."""
+        statuses = [finding.status for finding in self.findings]
+        return [*statuses, *(each["status"] for each in self.consumers)].count("skipped")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON types."""
