@@ -1,4 +1,4 @@
-"""`denoisplit export` and `denoisplit check`; nothing heavy is imported at the top."""
+"""`denoisplit export`, `check` and `upload`; nothing heavy is imported at the top."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
