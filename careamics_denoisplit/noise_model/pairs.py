@@ -94,8 +94,14 @@ def as_arrays(source: PixelSource) -> list[LazyArray]:
     if isinstance(source, (str, Path)):
         from careamics_denoisplit.images import read_images  # readers are slow to import
 
-        # Settings of the camera travel with the pixels.
-        return [image.data.assign_attrs(image.acquisition) for image in read_images(source)]
+        # Settings of the camera travel with the pixels; a file of one channel is an image, as an
+        # array without that axis is.
+        return [
+            image.data.squeeze("channel").assign_attrs(image.acquisition)
+            if image.data.sizes["channel"] == 1
+            else image.data.assign_attrs(image.acquisition)
+            for image in read_images(source)
+        ]
     if isinstance(source, Sequence):
         return [array for part in source for array in as_arrays(part)]
     if not isinstance(source, LazyArray):

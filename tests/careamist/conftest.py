@@ -1,6 +1,7 @@
 """One small run that all tests of the front end look at."""
 
 import importlib.util
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -33,7 +34,7 @@ def fields() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def run(fields: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _trained(fields: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was trained and calibrated for 4 samples."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     careamist = DenoiSplitCAREamist(
@@ -48,6 +49,12 @@ def run(fields: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     careamist.train(train_data_target=fields.NOISY[:2], val_data_target=fields.NOISY[2:])
     careamist.calibrate(channels=fields.NOISY[2:], truth=fields.CLEAN[2:], axes="SCYX", n_samples=4)
     return folder
+
+
+@pytest.fixture(scope="module")
+def run(_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the trained run for one file of tests, which may go on with it."""
+    return Path(shutil.copytree(_trained, tmp_path_factory.mktemp("runs") / "small"))
 
 
 @pytest.fixture

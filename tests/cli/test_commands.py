@@ -255,7 +255,12 @@ def test_ctrl_c_in_prediction_keeps_what_is_finished(
     out = tmp_path / "out"
 
     words = ["predict", str(run_folder), str(images / "mixture"), "--samples", "2"]
-    assert run([*words, "--out", str(out)]) == 130
+    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run([*words, "--out", str(out)]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     assert "Stopped by Ctrl-C; finished work was kept." in capsys.readouterr().err
     assert {path.name for path in out.iterdir()} == {"field.0_mean.ome.tif", "field.0_std.ome.tif"}

@@ -245,7 +245,7 @@ def test_c4_what_does_not_alter_weights_may_change(path: tuple[str, ...], value:
         (("algorithm_config", "kl_weight"), 0.5),
         (("algorithm_config", "optimizer", "parameters", "lr"), 0.5),
         (("algorithm_config", "model", "dropout"), 0.3),
-        (("data_config", "batch_size"), 4),
+        (("data_config", "batch_size"), 2),
         (("data_config", "patching", "patch_size"), [64, 64]),
         (("training_config", "trainer_params", "gradient_clip_val"), 0.1),
     ],

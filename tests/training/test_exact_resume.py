@@ -165,7 +165,7 @@ def test_e5_early_stopping_and_a_stepwise_schedule_are_continued_exactly(
     assert state.equals(unbroken(**config))
     assert len(state.metrics.splitlines()) == 1 + 3
     again = server.train(run, config=config, resume=True, quiet=False)
-    assert (again.code, "had finished" in again.text) == (0, True)
+    assert (again.code, "is finished" in again.text) == (0, True)
     assert server.state(run).equals(state)
 
 

@@ -1,5 +1,6 @@
 """The raw image that a package is tested with."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from careamics_denoisplit.errors import DataError
 from careamics_denoisplit.images import as_float32, check_pixels, read_images
 from careamics_denoisplit_export.rdf import TILE
 
-_SEED = 0
+_MADE_UP = tuple((seed, lift) for lift in (0, 25, 50) for seed in (0, 1))
 _SMOOTHNESS = 6.0
 
 
@@ -54,10 +55,7 @@ def sample_image(source: Any, statistics: Statistics) -> SampleImage:
         If the image is not one plane, or holds NaN or infinite pixels.
     """
     if source is None:
-        return SampleImage(
-            _made_up(statistics),
-            "made up from the percentiles of the training input, since none was given",
-        )
+        return next(made_up_images(statistics))
     if isinstance(source, str | Path):
         image, name = read_images(source, name="test image")[0].data, Path(source).name
         plane = image[(0,) * (image.ndim - 2)].values
@@ -73,6 +71,24 @@ def sample_image(source: Any, statistics: Statistics) -> SampleImage:
     top, left = (height - TILE) // 2, (width - TILE) // 2
     cut = np.ascontiguousarray(pixels[top : top + TILE, left : left + TILE])
     return SampleImage(cut, origin if height == width == TILE else f"{origin}, the middle of it")
+
+
+def made_up_images(statistics: Statistics) -> Iterator[SampleImage]:
+    """Make up images with the training input's histogram, later ones without its darkest part.
+
+    A prediction near zero is not reproduced by other engines; one of these images may avoid it.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Those of the training data.
+    """
+    for seed, lift in _MADE_UP:
+        above = f" from the {lift}th on" if lift else ""
+        yield SampleImage(
+            _made_up(statistics, seed, lift),
+            f"made up from the percentiles of the training input{above}, since none was given",
+        )
 
 
 def _plane_of(source: Any) -> np.ndarray:
@@ -100,12 +116,12 @@ def _padded(pixels: Float32[np.ndarray, "y x"]) -> Float32[np.ndarray, "y x"]:
     return np.ascontiguousarray(pixels)
 
 
-def _made_up(statistics: Statistics) -> Float32[np.ndarray, "y x"]:
-    """Smooth noise whose values follow the percentiles of the training input."""
-    white = np.random.default_rng(_SEED).standard_normal((TILE, TILE))
+def _made_up(statistics: Statistics, seed: int, lift: float) -> Float32[np.ndarray, "y x"]:
+    """Smooth noise whose values follow the percentiles of the training input from `lift` on."""
+    white = np.random.default_rng(seed).standard_normal((TILE, TILE))
     frequency = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None])
     smooth = np.fft.irfft2(np.fft.rfft2(white) * np.exp(-_SMOOTHNESS * TILE / 64 * frequency))
-    ranks = smooth.ravel().argsort().argsort() / smooth.size * 100
+    ranks = lift + smooth.ravel().argsort().argsort() / smooth.size * (100 - lift)
     known: Float[np.ndarray, "2 n"] = np.array(
         sorted((float(key), value) for key, value in statistics.input_percentiles.items())
     ).T

@@ -1,10 +1,12 @@
 """Write one package from a trained model and a recipe, whole or not at all."""
 
+import dataclasses
 import hashlib
 import io
 import json
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,14 +20,29 @@ from careamics_denoisplit.data import InputRule, input_map
 from careamics_denoisplit.errors import ConfigurationError, FaultError, NonFiniteError
 from careamics_denoisplit.files import require_absent, require_writable, write_whole
 from careamics_denoisplit.noise_model import noise_model_file
-from careamics_denoisplit.prediction import NO_MONITORS, Monitors, predict_image, whole_image
+from careamics_denoisplit.prediction import (
+    NO_MONITORS,
+    Estimate,
+    Monitors,
+    predict_image,
+    whole_image,
+)
 from careamics_denoisplit_export import rdf
 from careamics_denoisplit_export.architecture import architecture_source
 from careamics_denoisplit_export.card import render_card
 from careamics_denoisplit_export.package.card_facts import card_facts
 from careamics_denoisplit_export.package.cover import cover_png
+from careamics_denoisplit_export.package.drift import (
+    ABSOLUTE_TOLERANCE,
+    RELATIVE_TOLERANCE,
+    expected_drift,
+)
 from careamics_denoisplit_export.package.plan import Input, Plan
-from careamics_denoisplit_export.package.sample_image import sample_image
+from careamics_denoisplit_export.package.sample_image import (
+    SampleImage,
+    made_up_images,
+    sample_image,
+)
 from careamics_denoisplit_export.package.zipped import zip_bytes
 from careamics_denoisplit_export.recipe import Recipe, default_recipe, load_recipe
 from careamics_denoisplit_export.weights import (
@@ -43,8 +60,6 @@ CONFIG_FILE = "config.json"
 N_SAMPLES = 8
 SEED = 0
 
-ABSOLUTE_TOLERANCE = 1.5e-4
-RELATIVE_TOLERANCE = 1e-4
 """Largest difference |a - e| <= 1.5e-4 + 1e-4 |e|, the strictest that a consumer asks for."""
 
 _LARGEST_SEED = 2**31 - 1  # Java readers take no larger integers
@@ -148,12 +163,15 @@ def export_package(
     _require_settings(trained, n_samples, seed)
     given = _input(trained, recipe, input_rule, camera_offset)
     source = recipe.test_image if test_image is None else test_image
-    image = sample_image(source, given.statistics(trained))
+    statistics = given.statistics(trained)
+    image = sample_image(source, statistics)
     if "padded" in image.origin:
         logger.warning("Test image: %s.", image.origin)
     chosen = _chosen_method(trained, method, n_samples)
     monitors = Monitors.of(trained) if warnings else NO_MONITORS
     plan = Plan(trained, recipe, image, n_samples, seed, chosen, given, monitors)
+    if source is None:
+        plan = _clear_of_zero(plan, made_up_images(statistics))
     files, card = _files(plan)
     package = zip_bytes(files)
     write_whole(out, package)
@@ -162,9 +180,29 @@ def export_package(
         sha256=hashlib.sha256(package).hexdigest(),
         output_channels=plan.output_channels,
         calibrated=plan.calibration is not None,
-        test_image=image.origin,
+        test_image=plan.image.origin,
         card=card,
     )
+
+
+def _clear_of_zero(plan: Plan, images: Iterable[SampleImage]) -> Plan:
+    """Take the first test image whose predictions other engines reproduce, else the best."""
+    best, fewest = plan, math.inf
+    for image in images:
+        candidate = dataclasses.replace(plan, image=image)
+        misses = expected_drift(_estimate(candidate).mean).misses
+        if misses < fewest:
+            best, fewest = candidate, misses
+        if misses == 0:
+            break
+    return best
+
+
+def _estimate(plan: Plan) -> Estimate:
+    """Predict the test image as `predict` does."""
+    raw = plan.input.as_in_training(plan.image.raw)
+    tiling = whole_image(raw.shape, plan.trained.network.size_multiple)
+    return predict_image(plan.trained, raw, n_samples=plan.n_samples, seed=plan.seed, tiling=tiling)
 
 
 def _files(plan: Plan) -> tuple[dict[str, bytes], str]:
@@ -204,11 +242,7 @@ def _require_prediction(plan: Plan, output: Float32[np.ndarray, "1 n y x"]) -> N
             "The network returns NaN or infinite numbers for the test image. Use another "
             "test image, or train again."
         )
-    raw = plan.input.as_in_training(plan.image.raw)
-    tiling = whole_image(raw.shape, plan.trained.network.size_multiple)
-    estimate = predict_image(
-        plan.trained, raw, n_samples=plan.n_samples, seed=plan.seed, tiling=tiling
-    )
+    raw, estimate = plan.input.as_in_training(plan.image.raw), _estimate(plan)
     spread = estimate.spread
     if spread is not None and plan.calibration is not None:
         spread = plan.calibration.std(estimate.mean, spread)

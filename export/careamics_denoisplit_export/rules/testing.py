@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from careamics_denoisplit_export.package.writing import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from careamics_denoisplit_export.package.drift import (
+    ABSOLUTE_TOLERANCE,
+    RELATIVE_TOLERANCE,
+    expected_drift,
+)
 from careamics_denoisplit_export.rdf import TILE
 from careamics_denoisplit_export.rules.findings import BrokenError, NotRunError, require
 from careamics_denoisplit_export.rules.registry import rule
@@ -21,7 +25,6 @@ REVIEWED_TORCH = ("2.5.1", "2.7.1")
 """Releases that load our archives and that conda-forge has."""
 
 _NO_IMAGE = ("_std", "_spread", "consistency", "input_range")
-_DRIFT = 4e-7  # of the largest value: measured between libtorch 2.0.0 and 2.11.0
 _SMALLEST_MAXIMUM = 0.1
 
 
@@ -94,10 +97,8 @@ def core_reproduces(subject: Subject) -> str:
 def output_survives_drift(subject: Subject) -> str:
     """Versions of libtorch differ in the last bits of the largest numbers."""
     output = subject.array(subject.output)
-    means = output[:, _intensities(subject)]  # uncertainties and warnings are exempt
-    drift = _DRIFT * float(np.abs(means).max())
-    allowed = ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * np.abs(means)
-    misses = int((drift > allowed).sum())
+    # Uncertainties and warnings are exempt.
+    drift, misses = expected_drift(output[:, _intensities(subject)])
     require(
         misses == 0,
         f"{misses} pixels lie so near to zero that a drift of {drift:.2g} exceeds the tolerance. "
