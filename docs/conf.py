@@ -1,6 +1,7 @@
 """Configuration of Sphinx: no network, warnings are errors."""
 
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
 # Loaded before Sphinx alters how modules are imported, which pydantic does not survive.
@@ -29,7 +30,7 @@ myst_heading_anchors = 3
 
 # The tutorial runs once for each change of its source.
 nb_execution_mode = "cache"
-nb_execution_cache_path = "_build/notebooks"
+nb_execution_cache_path = str(Path(__file__).with_name("_build") / "notebooks")
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_merge_streams = True
