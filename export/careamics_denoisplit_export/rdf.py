@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from careamics_denoisplit.errors import ConfigurationError
+from careamics_denoisplit.tile_plans import package_halo
 from careamics_denoisplit_export.architecture import CALLABLE
 from careamics_denoisplit_export.recipe import Recipe
 from careamics_denoisplit_export.weights import STATE_DICT_FILE, TORCHSCRIPT_FILE
@@ -20,9 +21,6 @@ FORMAT_VERSION = "0.5.9"
 
 TILE = 512
 """Side of the fixed tile in pixels: the one size that all tools feed alike."""
-
-SMALLEST_HALO = 32
-"""Pixels at each side of a tile that tools discard, where the network's stride allows it."""
 
 DECLARED_TORCH = "2.7.1"
 """Release that the package asks for: archives load in it, and conda-forge has it."""
@@ -137,9 +135,7 @@ def halo_of(size_multiple: int) -> int:
     ConfigurationError
         If the stride does not divide the tile, or leaves nothing of it.
     """
-    halo = SMALLEST_HALO
-    while 2 * halo % size_multiple:
-        halo += SMALLEST_HALO
+    halo = package_halo(size_multiple)
     if TILE % size_multiple or 2 * halo >= TILE:
         raise ConfigurationError(
             f"The network halves images down to one pixel in {size_multiple}, which does not fit "

@@ -1,6 +1,7 @@
 """Everything that decides about the content of a package."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -17,7 +18,13 @@ from careamics_denoisplit.data import (
     Statistics,
     statistics_of_image,
 )
-from careamics_denoisplit.prediction import Monitors, superposition_of
+from careamics_denoisplit.prediction import (
+    Estimate,
+    Monitors,
+    predict_image,
+    superposition_of,
+    whole_image,
+)
 from careamics_denoisplit_export.package.sample_image import SampleImage
 from careamics_denoisplit_export.recipe import Recipe
 from careamics_denoisplit_export.weights import Calibration, graph_settings, graph_state
@@ -81,6 +88,15 @@ class Plan:
     method: Literal["scalar", "joint"]
     input: Input
     monitors: Monitors
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """Prediction of the test image, computed once: it takes seconds."""
+        raw = self.input.as_in_training(self.image.raw)
+        tiling = whole_image(raw.shape, self.trained.network.size_multiple)
+        return predict_image(
+            self.trained, raw, n_samples=self.n_samples, seed=self.seed, tiling=tiling
+        )
 
     @property
     def fitted(self) -> EstimatorCalibration | None:

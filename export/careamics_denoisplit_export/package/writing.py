@@ -20,13 +20,7 @@ from careamics_denoisplit.data import InputRule, input_map
 from careamics_denoisplit.errors import ConfigurationError, FaultError, NonFiniteError
 from careamics_denoisplit.files import require_absent, require_writable, write_whole
 from careamics_denoisplit.noise_model import noise_model_file
-from careamics_denoisplit.prediction import (
-    NO_MONITORS,
-    Estimate,
-    Monitors,
-    predict_image,
-    whole_image,
-)
+from careamics_denoisplit.prediction import NO_MONITORS, Monitors
 from careamics_denoisplit_export import rdf
 from careamics_denoisplit_export.architecture import architecture_source
 from careamics_denoisplit_export.card import render_card
@@ -190,19 +184,12 @@ def _clear_of_zero(plan: Plan, images: Iterable[SampleImage]) -> Plan:
     best, fewest = plan, math.inf
     for image in images:
         candidate = dataclasses.replace(plan, image=image)
-        misses = expected_drift(_estimate(candidate).mean).misses
+        misses = expected_drift(candidate.estimate.mean).misses
         if misses < fewest:
             best, fewest = candidate, misses
         if misses == 0:
             break
     return best
-
-
-def _estimate(plan: Plan) -> Estimate:
-    """Predict the test image as `predict` does."""
-    raw = plan.input.as_in_training(plan.image.raw)
-    tiling = whole_image(raw.shape, plan.trained.network.size_multiple)
-    return predict_image(plan.trained, raw, n_samples=plan.n_samples, seed=plan.seed, tiling=tiling)
 
 
 def _files(plan: Plan) -> tuple[dict[str, bytes], str]:
@@ -242,7 +229,7 @@ def _require_prediction(plan: Plan, output: Float32[np.ndarray, "1 n y x"]) -> N
             "The network returns NaN or infinite numbers for the test image. Use another "
             "test image, or train again."
         )
-    raw, estimate = plan.input.as_in_training(plan.image.raw), _estimate(plan)
+    raw, estimate = plan.input.as_in_training(plan.image.raw), plan.estimate
     spread = estimate.spread
     if spread is not None and plan.calibration is not None:
         spread = plan.calibration.std(estimate.mean, spread)
