@@ -1,6 +1,11 @@
 """The variational splitting encoder-decoder (VSE) and how its latents are drawn."""
 
-from careamics_denoisplit.network.ladder_vae import Features, LadderOutput, LadderVAE
+from careamics_denoisplit.network.ladder_vae import (
+    Features,
+    LadderOutput,
+    LadderVAE,
+    MeanPass,
+)
 from careamics_denoisplit.network.noise import (
     CounterNoise,
     GivenNoise,
@@ -8,6 +13,7 @@ from careamics_denoisplit.network.noise import (
     PosteriorMean,
     TorchNoise,
 )
+from careamics_denoisplit.network.spread_head import SpreadHead, SpreadOutput
 
 __all__ = [
     "CounterNoise",
@@ -15,7 +21,10 @@ __all__ = [
     "GivenNoise",
     "LadderOutput",
     "LadderVAE",
+    "MeanPass",
     "Noise",
     "PosteriorMean",
+    "SpreadHead",
+    "SpreadOutput",
     "TorchNoise",
 ]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from careamics_denoisplit.network.blocks import Downsample, ResidualBlock, residual_blocks
 from careamics_denoisplit.network.latent import LatentLevel
-from careamics_denoisplit.network.noise import Noise
+from careamics_denoisplit.network.noise import Noise, PosteriorMean
 
 LEVELS_WITHOUT_POSTERIOR_SCALE = 4
 
@@ -27,11 +27,30 @@ class LadderOutput(NamedTuple):
     largest_log_variances: tuple[Float[Tensor, ""], ...]
 
 
+class MeanPass(NamedTuple):
+    """Result of the one pass with posterior-mean latents.
+
+    `prediction` is normalised; `features` are the decoder's last ones, at the resolution of the
+    stem and not cropped, which a `SpreadHead` reads.
+    """
+
+    prediction: Float[Tensor, "b c y x"]
+    features: Float[Tensor, "b f _ _"]
+
+
 class Features(NamedTuple):
     """Bottom-up features, finest first, and the image size (Y, X) to crop to."""
 
     levels: tuple[Float[Tensor, "b f _ _"], ...]
     size: tuple[int, int]
+
+
+class _Descent(NamedTuple):
+    """The decoder's last features, and what its levels computed on the way, finest first."""
+
+    features: Float[Tensor, "b f _ _"]
+    kl_maps: tuple[Float[Tensor, "b _ _ _"], ...]
+    largest_log_variances: tuple[Float[Tensor, ""], ...]
 
 
 class LadderVAE(nn.Module):
@@ -155,6 +174,32 @@ class LadderVAE(nn.Module):
         compute_kl : bool
             Whether to compute the KL maps.
         """
+        last = self._descend(features, noise, compute_kl)
+        parameters = self._apply_head(last.features, features.size)
+        if not self.gaussian_head:
+            return LadderOutput(parameters, last.kl_maps, None, last.largest_log_variances)
+        prediction, log_variance = parameters.chunk(2, dim=1)
+        return LadderOutput(prediction, last.kl_maps, log_variance, last.largest_log_variances)
+
+    def decode_mean(self, features: Features) -> MeanPass:
+        """Predict the channels with the mean of every posterior, and keep the last features.
+
+        Parameters
+        ----------
+        features : Features
+            Result of `encode`.
+
+        Returns
+        -------
+        MeanPass
+            The prediction is that of `decode` with `PosteriorMean`.
+        """
+        last = self._descend(features, PosteriorMean(), compute_kl=False).features
+        parameters = self._apply_head(last, features.size)
+        return MeanPass(parameters[:, : self.output_channels], last)
+
+    def _descend(self, features: Features, noise: Noise, compute_kl: bool) -> _Descent:
+        """Draw the latents from the top down."""
         above: Tensor | None = None
         kl_maps: list[Tensor] = []
         largest: list[Tensor] = []
@@ -164,11 +209,7 @@ class LadderVAE(nn.Module):
             largest.insert(0, out.largest_log_variance)
             if out.kl_map is not None:
                 kl_maps.insert(0, out.kl_map)
-        parameters = self._apply_head(self.final(above), features.size)
-        if not self.gaussian_head:
-            return LadderOutput(parameters, tuple(kl_maps), None, tuple(largest))
-        prediction, log_variance = parameters.chunk(2, dim=1)
-        return LadderOutput(prediction, tuple(kl_maps), log_variance, tuple(largest))
+        return _Descent(self.final(above), tuple(kl_maps), tuple(largest))
 
     def _apply_head(
         self, x: Float[Tensor, "b f _ _"], size: tuple[int, int]

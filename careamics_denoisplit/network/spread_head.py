@@ -1,0 +1,88 @@
+"""The one-pass spread: a small head that reads it from the decoder's last features."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from careamics_denoisplit.network.ladder_vae import crop_centrally
+
+SMALLEST_LOG_STD = -10.0
+"""Spreads are never below exp(-10) of a channel's standard deviation, so they can be divided by."""
+
+LARGEST_LOG_STD = 10.0
+"""Spreads are never above exp(10) of a channel's standard deviation, so they stay finite."""
+
+
+class SpreadOutput(NamedTuple):
+    """What one pass says about many posterior samples, normalised by the targets' statistics."""
+
+    mean_correction: Float[Tensor, "b c y x"]
+    """Mean of the samples minus the pass with posterior-mean latents."""
+    log_std: Float[Tensor, "b c y x"]
+    """Natural logarithm of the samples' standard deviation."""
+
+
+class SpreadHead(nn.Module):
+    """Predict mean and spread of posterior samples from one pass with posterior-mean latents.
+
+    It is fitted after training, from single samples, while the network stays as it is. A fresh
+    head corrects nothing and predicts a spread of 1.
+
+    Parameters
+    ----------
+    output_channels : int
+        Channels C of the network.
+    filters : int
+        Feature channels of the network.
+    width : int
+        Feature channels of the head.
+    stem_stride : int
+        That of the network: 2 lets the head interleave 2 x 2 pixels, too.
+    """
+
+    def __init__(
+        self, output_channels: int = 2, filters: int = 64, width: int = 32, stem_stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.output_channels = output_channels
+        self.stem_stride = stem_stride
+        planes = 2 * output_channels * stem_stride**2
+        self.narrow = nn.Conv2d(filters, width, kernel_size=1)
+        self.look = nn.Conv2d(width, width, kernel_size=3, padding=1)
+        self.out = nn.Conv2d(width, planes, kernel_size=3, padding=1)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, features: Float[Tensor, "b f _ _"], size: tuple[int, int]) -> SpreadOutput:
+        """Predict the correction of the mean and the log standard deviation.
+
+        Parameters
+        ----------
+        features : torch.Tensor of shape (B, F, y, x)
+            `MeanPass.features` of `LadderVAE.decode_mean`.
+        size : tuple of int
+            Height and width of the image in pixels, `Features.size`.
+
+        Returns
+        -------
+        SpreadOutput
+            Both of shape (B, C, Y, X), in normalised units.
+        """
+        seen = nn.functional.elu(self.look(nn.functional.elu(self.narrow(features))))
+        planes = nn.functional.pixel_shuffle(self.out(seen), self.stem_stride)
+        correction, log_std = crop_centrally(planes, size).chunk(2, dim=1)
+        return SpreadOutput(correction, log_std.clamp(SMALLEST_LOG_STD, LARGEST_LOG_STD))
+
+    @torch.no_grad()
+    def start_from(self, log_std: Float[Tensor, " c"]) -> None:
+        """Let every pixel begin with the spread of its channel.
+
+        Parameters
+        ----------
+        log_std : torch.Tensor of shape (C,)
+            Log standard deviation of each channel's samples, normalised.
+        """
+        bias = torch.cat((torch.zeros_like(log_std), log_std))
+        self.get_parameter("out.bias").copy_(bias.repeat_interleave(self.stem_stride**2))
