@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from careamics_denoisplit.config.algorithm import DenoiSplitAlgorithm
 from careamics_denoisplit.config.data import DenoiSplitDataConfig
+from careamics_denoisplit.config.distillation import DistillationConfig
 from careamics_denoisplit.config.training import DenoiSplitTrainingConfig
 
 FORMAT_VERSION: Final = 1
@@ -42,6 +43,8 @@ class DenoiSplitConfiguration(
     """What it is trained on."""
     training_config: DenoiSplitTrainingConfig = Field(default_factory=DenoiSplitTrainingConfig)
     """How long it is trained."""
+    distillation_config: DistillationConfig = DistillationConfig()
+    """How the one-pass spread is fitted afterwards, by `denoisplit distil`."""
 
     @model_validator(mode="after")
     def validate_patch_against_model(self) -> "DenoiSplitConfiguration":

@@ -35,6 +35,7 @@ RESUMABLE_KEYS = (
     "data_config.train_dataloader_params",
     "data_config.val_dataloader_params",
     "data_config.pred_dataloader_params",
+    "distillation_config",
 )
 """Settings that may differ between a run and its continuation: none alters the weights."""
 

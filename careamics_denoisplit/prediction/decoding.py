@@ -1,13 +1,21 @@
 """A tile of an image, encoded once and decoded as often as needed."""
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from careamics_denoisplit.network import CounterNoise, Features, GivenNoise, LadderVAE, Noise
+from careamics_denoisplit.errors import ConfigurationError
+from careamics_denoisplit.network import (
+    CounterNoise,
+    Features,
+    GivenNoise,
+    LadderVAE,
+    Noise,
+    SpreadHead,
+)
 from careamics_denoisplit.prediction.precision import computing_in, summable
 from careamics_denoisplit.prediction.tiling import Tile
 
@@ -48,6 +56,35 @@ class Splitter(Protocol):
     @property
     def statistics(self) -> Scale:
         """Means and standard deviations of the training data."""
+
+
+class OnePass(NamedTuple):
+    """Mean and standard deviation of many samples as one pass says them, each (1, C, Y, X)."""
+
+    mean: Float[Tensor, "1 c y x"]
+    std: Float[Tensor, "1 c y x"]
+
+
+def spread_head_of(trained: Splitter) -> SpreadHead:
+    """Return the fitted head of the one-pass spread.
+
+    Parameters
+    ----------
+    trained : Splitter
+        Model whose attribute `spread_head` holds it, where it was fitted.
+
+    Raises
+    ------
+    ConfigurationError
+        If the model has none.
+    """
+    head = getattr(trained, "spread_head", None)
+    if not isinstance(head, SpreadHead):
+        raise ConfigurationError(
+            "The spread 'distilled' was asked for, but this model has no fitted one-pass spread. "
+            "Run `denoisplit distil RUN` first, or take the spread 'samples'."
+        )
+    return head
 
 
 class TilePass:
@@ -94,6 +131,16 @@ class TilePass:
             prediction = self.network.decode(self.features, noise, compute_kl=False).prediction
         self.advance()
         return prediction.to(summable(prediction.dtype))
+
+    def decode_once(self, head: SpreadHead) -> OnePass:
+        """Run the decoder with posterior means and let the head say what samples would give."""
+        with computing_in(self.reduced, self.device):
+            once = self.network.decode_mean(self.features)
+            said = head(once.features, self.features.size)
+        self.advance()
+        wide = summable(once.prediction.dtype)
+        mean = once.prediction.to(wide) + said.mean_correction.to(wide)
+        return OnePass(mean, said.log_std.to(wide).exp())
 
     def raw(self, mean: Float[Tensor, "1 c y x"]) -> Float[Tensor, "1 c y x"]:
         """Map normalised channels to gray values, each by the statistics of its own target."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from careamics_denoisplit.errors import ConfigurationError, DataError, FaultError, NonFiniteError
 from careamics_denoisplit.images import as_float32
-from careamics_denoisplit.network import LadderVAE
+from careamics_denoisplit.network import LadderVAE, SpreadHead
 from careamics_denoisplit.prediction.decoding import Splitter, TilePass
 from careamics_denoisplit.prediction.memory import choose_tiling, halved, is_out_of_memory
 from careamics_denoisplit.prediction.precision import Precision, computing_in, reduced_type
@@ -97,6 +97,9 @@ def predict_planes(
     raw = _checked(image)
     network = trained.network
     device = _move(network, workload.device)
+    head = getattr(trained, "spread_head", None)
+    if isinstance(head, SpreadHead):
+        head.to(device)
     reduced = reduced_type(workload.precision, device)
     chosen = workload.tiling or choose_tiling(raw.shape, network, device)
     tiling = chosen.aligned(network.size_multiple)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.network import PosteriorMean
-from careamics_denoisplit.prediction.decoding import Splitter, TilePass
+from careamics_denoisplit.prediction.decoding import Splitter, TilePass, spread_head_of
 from careamics_denoisplit.prediction.engine import Progress, Workload, predict_planes
 from careamics_denoisplit.prediction.moments import RunningMoments
 from careamics_denoisplit.prediction.precision import Precision
 from careamics_denoisplit.prediction.tiling import Tiling
 
-Spread = Literal["samples", "none"]
+Spread = Literal["samples", "distilled", "none"]
+"""How mean and standard deviation come about: of samples, in one pass by a head, or no spread."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,13 @@ class Estimate:
     Attributes
     ----------
     mean : numpy.ndarray of shape (C, Y, X)
-        Mean over the posterior samples (the MMSE estimate), or the pass with the posterior means.
+        Mean over the posterior samples (the MMSE estimate), the same as one pass says it, or the
+        pass with the posterior means.
     spread : numpy.ndarray of shape (C, Y, X) or None
-        Unbiased standard deviation over the posterior samples, not calibrated; None for a single
-        sample and for the pass with the posterior means.
+        Unbiased standard deviation over the posterior samples, or the same as one pass says it;
+        not calibrated. None for a single sample and for the pass with the posterior means.
     n_samples : int
-        Number of posterior samples; 0 for the pass with the posterior means.
+        Number of posterior samples; 0 where none are drawn.
     seed : int
         Seed of the posterior noise.
     tiling : Tiling
@@ -78,9 +80,9 @@ def predict_image(
         Mixture in raw gray values; any size from 1 x 1 pixel, any real dtype.
     n_samples : int
         Posterior samples to draw; even numbers use antithetic pairs to the full.
-    spread : {"samples", "none"}
-        Mean and standard deviation over posterior samples, or the one pass that takes the mean of
-        every posterior and has no spread.
+    spread : {"samples", "distilled", "none"}
+        Mean and standard deviation over posterior samples; what the fitted spread head says of
+        them in one pass; or that pass alone, with the mean of every posterior and no spread.
     seed : int
         Seed of the posterior noise.
     tiling : Tiling or None
@@ -106,7 +108,8 @@ def predict_image(
     DataError
         If the image is empty, not two-dimensional, not real or holds NaN or infinite pixels.
     ConfigurationError
-        If a number does not make sense or the device does not exist.
+        If a number does not make sense, the device does not exist, or the model has no fitted
+        spread head.
     NonFiniteError
         If the network returns NaN or infinite numbers; the message names tile and channel.
     FaultError
@@ -114,8 +117,12 @@ def predict_image(
     """
     require_spread(spread)
     wanted = _wanted_counts(n_samples, snapshots) if spread == "samples" else []
+    head = spread_head_of(trained) if spread == "distilled" else None
 
     def moments(pass_: TilePass) -> Tensor:
+        if head is not None:
+            said = pass_.decode_once(head)
+            return torch.cat((pass_.raw(said.mean), pass_.raw_spread(said.std)), dim=1)
         if spread == "none":
             return pass_.raw(pass_.decode(PosteriorMean()))
         return torch.cat(list(_planes(pass_, _moments_at(pass_, seed, wanted))), dim=1)
@@ -126,6 +133,9 @@ def predict_image(
     )
     if spread == "none":
         return Estimate(stack.numpy(), None, 0, seed, used)
+    if spread == "distilled":
+        mean, std = np.split(stack.numpy(), 2)
+        return Estimate(mean, std, 0, seed, used)
     estimates = _estimates(stack.numpy(), wanted, trained.network.output_channels, seed, used)
     last = estimates.pop(n_samples)
     return Estimate(last.mean, last.spread, n_samples, seed, used, estimates)
@@ -213,8 +223,10 @@ def _estimates(
 
 def require_spread(spread: str) -> None:
     """Refuse a kind of spread that does not exist."""
-    if spread not in ("samples", "none"):
-        raise ConfigurationError(f"`spread` must be 'samples' or 'none', got {spread!r}.")
+    if spread not in get_args(Spread):
+        raise ConfigurationError(
+            f"`spread` must be one of {', '.join(get_args(Spread))}, got {spread!r}."
+        )
 
 
 def _wanted_counts(n_samples: int, snapshots: Sequence[int]) -> list[int]:

@@ -31,7 +31,7 @@ class Estimator:
     ----------
     n_samples : int
         Posterior samples.
-    spread : {"samples", "none"}
+    spread : {"samples", "distilled", "none"}
         As in `predict_image`.
     seed : int
         Seed of the posterior noise, the same for every plane.

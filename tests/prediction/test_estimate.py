@@ -307,9 +307,9 @@ def test_training_mode_is_restored_and_plays_no_part() -> None:
     assert np.array_equal(estimate.mean, expected.mean)
 
 
-@pytest.mark.parametrize("spread", ["distilled", "std"])
+@pytest.mark.parametrize("spread", ["distil", "std"])
 def test_an_unknown_spread_is_refused(spread: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"'samples' or 'none', got '{spread}'"):
+    with pytest.raises(ConfigurationError, match=f"samples, distilled, none, got '{spread}'"):
         require_spread(spread)
 
 

@@ -1,0 +1,43 @@
+"""Settings of the one-pass spread: the head, its fit, and what it is judged by."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from careamics_denoisplit.config.fields import Count, refuse_truth
+
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+"""Finite number above zero."""
+
+
+class DistillationConfig(BaseModel):
+    """How the spread head is fitted after training, with the network as it is.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a value has the wrong type or range, or a key is unknown.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    width: Count = 32
+    """Feature channels of the head."""
+    steps: Count = 800
+    """Steps of the fit at most."""
+    patch_size: Count = 192
+    """Side of the crops in pixels; smaller images are used whole."""
+    batch_size: Count = 2
+    """Crops of one step."""
+    samples_per_step: Annotated[Literal[1, 2], BeforeValidator(refuse_truth)] = 2
+    """Posterior samples of each crop and step; two are drawn with noise of opposite sign."""
+    learning_rate: Positive = 2e-3
+    """Largest step of Adam; it falls to zero along half a cosine."""
+    steps_per_validation: Count = 100
+    """Steps between two validations, the best of which is kept."""
+    patience: Count = 3
+    """Validations without a better one after which the fit ends."""
+    reference_samples: Annotated[int, Field(strict=True, ge=32)] = 200
+    """Posterior samples that the one-pass spread is compared with."""
+    reference_pixels: Count = 2**18
+    """Pixels of validation images that are compared, in all."""
