@@ -10,26 +10,13 @@ import numpy.typing as npt
 from careamics_denoisplit import evaluation
 from careamics_denoisplit.calibration import CalibrationSet, Method
 from careamics_denoisplit.careamist.estimators import workload_of
-from careamics_denoisplit.careamist.noise_models import (
-    fit_channels,
-    models_for_training,
-    require_absent_models,
-)
+from careamics_denoisplit.careamist.learning import LearningCAREamist
 from careamics_denoisplit.careamist.packaging import export
-from careamics_denoisplit.careamist.predicting import PredictingCAREamist
-from careamics_denoisplit.careamist.sources import arrays_by_channel, read_with
-from careamics_denoisplit.checkpoint import TrainedModel
-from careamics_denoisplit.data import DenoiSplitDataModule
-from careamics_denoisplit.errors import ConfigurationError
-from careamics_denoisplit.noise_model import Acquisition, NoiseModelReport
 from careamics_denoisplit.prediction import Spread
 from careamics_denoisplit.report import write_report, write_result
-from careamics_denoisplit.training import train as train_run
-
-NOISE_MODELS = "noise_models"
 
 
-class DenoiSplitCAREamist(PredictingCAREamist):
+class DenoiSplitCAREamist(LearningCAREamist):
     """Train, predict, calibrate, evaluate and export a denoiSplit model, in one run folder.
 
     Exactly one of `config`, `checkpoint_path` and `bmz_path` is given, as in careamics.
@@ -42,8 +29,8 @@ class DenoiSplitCAREamist(PredictingCAREamist):
         A run folder, its `model/` folder, or a `.ckpt` file. `train` continues the run from its
         last checkpoint, `predict` uses its model.
     bmz_path : pathlib.Path or str, optional
-        A bioimage.io package of this project, to predict, sample, calibrate and evaluate with;
-        nothing in it is executed.
+        A bioimage.io package of this project; nothing in it is executed. `train` starts a new run
+        in `work_dir` from its weights; axes and kind of the data are inferred anew.
     work_dir : pathlib.Path or str, optional
         Run folder; that of `checkpoint_path` where one is given, else the current folder.
     callbacks : list of lightning Callback, optional
@@ -73,186 +60,6 @@ class DenoiSplitCAREamist(PredictingCAREamist):
     ConfigurationError, CheckpointError
         If not exactly one source is given, or it cannot be used.
     """
-
-    def fit_noise_models(
-        self,
-        signal: Any = None,
-        observation: Any = None,
-        *,
-        repeats: Any = None,
-        bootstrap: bool = False,
-        signal_axes: str | None = None,
-        observation_axes: str | None = None,
-        align: bool = False,
-        n_gaussians: int | None = None,
-        n_coefficients: int = 2,
-        acquisition: Acquisition | None = None,
-        seed: int | None = None,
-        overwrite: bool = False,
-    ) -> tuple[NoiseModelReport, ...]:
-        """Fit a noise model for each channel; `train` uses them.
-
-        Parameters
-        ----------
-        signal : mapping, array, path or list, optional
-            Nearly noise-free images of the channels: one source for each channel by name, or
-            sources that hold all channels.
-        observation : mapping, array, path or list, optional
-            Noisy images of the same fields, in the same form.
-        repeats : mapping, array, path or list, optional
-            Repeated acquisitions of one field, instead of both.
-        bootstrap : bool
-            Whether to denoise the observations first (by Noise2Void) and take that for the signal.
-        signal_axes, observation_axes : str, optional
-            Letters of STCZYX for each axis; inferred by default. Repeats follow the latter.
-        align : bool
-            Whether gain and offset of the signal differ from those of the observation.
-        n_gaussians, n_coefficients : int
-            Size of the model; the former is chosen from the data by default.
-        acquisition : Acquisition, optional
-            Camera, gain, exposure and date of the observations.
-        seed : int, optional
-            Seed of the choice of pixels; that of the configuration by default.
-        overwrite : bool
-            Whether noise models in the run folder may be replaced.
-
-        Returns
-        -------
-        tuple of C NoiseModelReport
-            Verdict and figures of each channel; model, report and picture are written into
-            `work_dir/noise_models`.
-
-        Raises
-        ------
-        ConfigurationError
-            If the images given belong to no route.
-        NoiseModelError, DataError
-            If the images do not allow a fit.
-        OutputExistsError
-            If noise models are there and may not be replaced.
-        """
-        names = self.config.channel_names
-        folder = self.work_dir / NOISE_MODELS
-        require_absent_models(folder, names, overwrite=overwrite)
-
-        def opened(source: Any, axes: str | None, what: str) -> Any:
-            return None if source is None else arrays_by_channel(source, names, axes, what)
-
-        self.noise_models = fit_channels(
-            names,
-            signal=opened(signal, signal_axes, "signal"),
-            observation=opened(observation, observation_axes, "observation"),
-            repeats=opened(repeats, observation_axes, "repeats"),
-            bootstrap=bootstrap,
-            align=align,
-            n_gaussians=n_gaussians,
-            n_coefficients=n_coefficients,
-            seed=self.config.seed if seed is None else seed,
-            acquisition=acquisition,
-        )
-        for fitted in self.noise_models:
-            fitted.save(folder)
-        return tuple(fitted.report for fitted in self.noise_models)
-
-    def train(
-        self,
-        *,
-        train_data: Any = None,
-        train_data_target: Any = None,
-        val_data: Any = None,
-        val_data_target: Any = None,
-        filtering_mask: Any = None,
-        loading: Any = None,
-        noise_model: Any = None,
-        resume: bool | None = None,
-        overwrite: bool = False,
-        force: bool = False,
-        max_hours: float | None = None,
-        device: str = "auto",
-    ) -> None:
-        """Train in the run folder, or continue the run that was opened.
-
-        Parameters
-        ----------
-        train_data : array, path or list, optional
-            Measured mixture; without it the channels are mixed on the fly.
-        train_data_target : mapping, array, path or list
-            Noisy channels: one source for each channel by name, or sources that hold all.
-        val_data, val_data_target : optional
-            The same for validation; without them `data_config.validation_split` decides.
-        filtering_mask : None
-            Of careamics; patches are not filtered here.
-        loading : ReadFuncLoading or ImageStackLoading, optional
-            A read function or a loader of image stacks of your own, as in careamics. The latter is
-            told the axes of the configuration.
-        noise_model : optional
-            Models, fitted models, files, a folder, a mapping by channel, or "bootstrap"; by
-            default those of `fit_noise_models`.
-        resume : bool, optional
-            Whether to continue the run in `work_dir`; by default where `checkpoint_path` was
-            given.
-        overwrite : bool
-            Whether a run that is in `work_dir` may be replaced.
-        force : bool
-            Whether to train with a noise model that failed its quality check.
-        max_hours : float, optional
-            Hours after which training ends; it can be continued.
-        device : str
-            "auto", "cpu", "cuda", "cuda:<number>" or "mps".
-
-        Raises
-        ------
-        InputError
-            If data, settings, noise models or folder do not fit; nothing was written.
-        FaultError, StoppedError
-            As in `careamics_denoisplit.training.train`.
-        """
-        self._refuse_to_train_a_package()
-        if filtering_mask is not None:
-            raise ConfigurationError(
-                "`filtering_mask` is not supported: every crop of the training images is used. "
-                "Crop the images to the region of interest."
-            )
-        if train_data_target is None:
-            raise ConfigurationError(
-                "Give the noisy channels as `train_data_target`; the input is mixed from them, or "
-                "given as `train_data`."
-            )
-        goes_on = self._resumes() if resume is None else resume
-        axes = self.config.data_config.axes
-        target_axes = self.config.data_config.target_axes or axes
-        datamodule = DenoiSplitDataModule(
-            self.config,
-            read_with(loading, train_data_target, target_axes),
-            read_with(loading, train_data, axes),
-            read_with(loading, val_data_target, target_axes),
-            read_with(loading, val_data, axes),
-        )
-        self.train_datamodule = datamodule
-        given = noise_model if noise_model is not None or goes_on else self.noise_models or None
-        module = train_run(
-            self.config,
-            datamodule,
-            models_for_training(
-                given,
-                self.config,
-                datamodule,
-                folder=self.work_dir / NOISE_MODELS,
-                resume=goes_on,
-            ),
-            self.work_dir,
-            resume=goes_on,
-            overwrite=overwrite,
-            force=force,
-            max_hours=max_hours,
-            device=device,
-            quiet=not self.enable_progress_bar,
-            callbacks=self.callbacks,
-            on_start=self._remember,
-        )
-        self.config, self.model = module.config, module
-        self._keep(TrainedModel.of(module))
-        write_report(self.work_dir)
 
     def calibrate(
         self,

@@ -17,6 +17,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from careamics_denoisplit.careamist.progress import pass_progress
+from careamics_denoisplit.careamist.starting import settings_for_new_data
 from careamics_denoisplit.checkpoint import MODEL, TrainedModel, load_model, save_model
 from careamics_denoisplit.config import DenoiSplitConfiguration, load_configuration
 from careamics_denoisplit.data import DenoiSplitDataModule
@@ -57,6 +58,7 @@ class RunFolderCAREamist(CAREamist):
         self.bmz_path = bmz_path
         self.work_dir = self._resolve_work_dir(work_dir)
         self.trained: TrainedModel | None = None
+        self._packaged: TrainedModel | None = None
         self.noise_models: tuple[Any, ...] = ()
         self.config, self.model = self._load_model(config, checkpoint_path, bmz_path)
         self.run_version = 0
@@ -123,8 +125,9 @@ class RunFolderCAREamist(CAREamist):
         if config is not None:
             return self._from_config(config)
         if bmz_path is not None:
-            self.trained = load_package(bmz_path).trained
-            return self.trained.config, _module_of(self.trained)
+            package = load_package(bmz_path)
+            self.trained, self._packaged = package.trained, package.as_trained
+            return settings_for_new_data(self.trained.config), _module_of(self.trained)
         if checkpoint_path is None:  # excluded above, which a type checker cannot see
             raise ConfigurationError("`checkpoint_path` must be provided.")
         if _has_only_begun(Path(checkpoint_path)):
@@ -212,15 +215,6 @@ class RunFolderCAREamist(CAREamist):
         """Write the model into the run folder and go on with it."""
         folder = save_model(self.work_dir / MODEL, trained)
         self.trained = replace(trained, source=folder)
-
-    def _refuse_to_train_a_package(self) -> None:
-        """Stop where training would begin anew although a trained model was opened."""
-        if self.bmz_path is not None:
-            raise ConfigurationError(
-                f"The package {self.bmz_path} is opened for prediction, calibration and "
-                "evaluation; training would not start from its weights. Train a run of its own: "
-                "`DenoiSplitCAREamist(careamist.config, work_dir=...)`."
-            )
 
     def _resumes(self) -> bool:
         """Say whether the opened path is a run that training continues."""

@@ -1,7 +1,9 @@
 """`denoisplit train`: train in a run folder, or continue a run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from careamics_denoisplit.cli.job import job
 from careamics_denoisplit.cli.options import (
@@ -18,6 +20,7 @@ from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.files import did_you_mean, require_writable
 
 if TYPE_CHECKING:
+    from careamics_denoisplit.checkpoint import TrainedModel
     from careamics_denoisplit.config import DenoiSplitConfiguration
 
 BOOTSTRAP = "bootstrap"
@@ -33,6 +36,8 @@ def train(
     val: NamedPaths = None,
     val_mixture: SomePaths = None,
     noise_model: str | None = None,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    new_statistics: Flag = False,
     resume: Flag = False,
     max_hours: float | None = None,
     force: Flag = False,
@@ -41,12 +46,14 @@ def train(
     """Train a model in a run folder; Ctrl-C loses nothing, --resume continues.
 
     Without --mixture the channels are mixed on the fly. Without --val the configuration says
-    what is set aside for validation.
+    what is set aside for validation. With --from the training starts from the weights of another
+    model and keeps its statistics and, where none are given, its noise models; calibrate anew.
 
     Parameters
     ----------
     config
-        Configuration file; with --resume that of the run by default.
+        Configuration file; by default that of the run with --resume, that of the other model with
+        --from.
     run
         RUN folder to write.
     channel
@@ -59,6 +66,11 @@ def train(
         Measured superpositions for validation.
     noise_model
         Folder with noise_model_CHANNEL.npz of each channel, or the word bootstrap.
+    from_
+        RUN, checkpoint or package whose weights the training starts from.
+    new_statistics
+        With --from: measure means and standard deviations on the new images instead of keeping
+        those that the weights were trained with.
     resume
         Continue the run from its last checkpoint.
     max_hours
@@ -67,7 +79,8 @@ def train(
         Train with a noise model that failed its quality check.
     """
     with job("train", common) as work:
-        configuration = _configuration(config, run, resume=resume, seed=common.seed)
+        start = None if from_ is None else _start(from_)
+        configuration = _configuration(config, run, start, resume=resume, seed=common.seed)
         names = list(configuration.channel_names)
         channels = require_all(named_paths(channel, "--channel", names), names, "--channel")
         validation = named_paths(val, "--val", names)
@@ -91,6 +104,8 @@ def train(
             val_data_target=require_all(validation, names, "--val") if validation else None,
             val_data=val_mixtures or None,
             noise_model=_noise_model(noise_model),
+            start_from=start,
+            new_statistics=new_statistics,
             resume=resume,
             overwrite=common.overwrite,
             force=force,
@@ -101,10 +116,17 @@ def train(
         work.wrote(run, run / "report.html")
 
 
+def _start(path: Path) -> "TrainedModel":
+    """Read the model that training starts from."""
+    from careamics_denoisplit.careamist.starting import open_start
+
+    return open_start(path)
+
+
 def _configuration(
-    path: Path | None, run: Path, *, resume: bool, seed: int | None
+    path: Path | None, run: Path, start: "TrainedModel | None", *, resume: bool, seed: int | None
 ) -> "DenoiSplitConfiguration":
-    """Read the configuration, that of the run where a run is continued, and set the seed.
+    """Read the configuration, that of the run or model that training goes on from, set the seed.
 
     Raises
     ------
@@ -113,22 +135,32 @@ def _configuration(
     """
     from careamics_denoisplit.config import configuration_from_dict, load_configuration
 
-    if path is None and not resume:
+    if path is None and not resume and start is None:
         raise ConfigurationError(
             "Give a configuration file before the options: denoisplit train config.yaml ... "
-            "(denoisplit config writes one)."
+            "(denoisplit config writes one), or a model to start from: --from RUN."
         )
-    if path is None and not (run / "config.yaml").is_file():
+    if path is None and resume and not (run / "config.yaml").is_file():
         raise ConfigurationError(
             f"There is no run to continue at {run}.{did_you_mean(run)} Name the folder of a run, "
             "or start one with a configuration file and without --resume."
         )
-    configuration = load_configuration(run / "config.yaml" if path is None else path)
+    if path is None and start is not None and not resume:
+        configuration = _of_start(start)
+    else:
+        configuration = load_configuration(run / "config.yaml" if path is None else path)
     if seed is None:
         return configuration
     plain = configuration.to_plain()
     plain["algorithm_config"]["seed"] = seed
     return configuration_from_dict(plain)
+
+
+def _of_start(start: "TrainedModel") -> "DenoiSplitConfiguration":
+    """Return the settings of the model that training starts from, for other files."""
+    from careamics_denoisplit.careamist.starting import settings_for_new_data
+
+    return settings_for_new_data(start.config)
 
 
 def _noise_model(given: str | None) -> str | Path | None:

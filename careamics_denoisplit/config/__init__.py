@@ -25,7 +25,7 @@ from careamics_denoisplit.config.loading import (
 )
 from careamics_denoisplit.config.network import NetworkConfig
 from careamics_denoisplit.config.presets import PRESETS, Preset, PresetName
-from careamics_denoisplit.config.training import DenoiSplitTrainingConfig
+from careamics_denoisplit.config.training import DenoiSplitTrainingConfig, Origin
 
 __all__ = [
     "FORMAT_VERSION",
@@ -41,6 +41,7 @@ __all__ = [
     "DenoiSplitTrainingConfig",
     "Mixing",
     "NetworkConfig",
+    "Origin",
     "PatchConfig",
     "Preset",
     "PresetName",

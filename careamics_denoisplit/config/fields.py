@@ -41,5 +41,8 @@ Finite = Annotated[float, Field(strict=True, allow_inf_nan=False), BeforeValidat
 Offsets = Finite | Annotated[tuple[Finite, ...], BeforeValidator(list_to_tuple)]
 """One finite number, or one for each channel."""
 
-Texts = Annotated[tuple[Annotated[str, Field(strict=True)], ...], BeforeValidator(list_to_tuple)]
+Text = Annotated[str, Field(strict=True)]
+"""Text; numbers and truth values are refused."""
+
+Texts = Annotated[tuple[Text, ...], BeforeValidator(list_to_tuple)]
 """Texts; numbers and truth values are refused, so that names stay what was typed."""

@@ -5,9 +5,9 @@ from typing import Any
 from careamics.config.lightning.training_configuration import TrainingConfig
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from careamics_denoisplit.config.fields import NonNegative
+from careamics_denoisplit.config.fields import NonNegative, Text
 from careamics_denoisplit.config.parameters import check_parameters
 
 _COUNTS = (
@@ -39,6 +39,19 @@ def early_stopping(patience: int) -> dict[str, Any]:
     }
 
 
+class Origin(BaseModel):
+    """Model whose weights a training started from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: Text
+    """Name of its run or file, without folders."""
+    experiment_name: Text
+    """What its configuration calls it."""
+    weights_sha256: Text
+    """Hash of the names and numbers of its tensors."""
+
+
 class DenoiSplitTrainingConfig(TrainingConfig):
     """Training configuration of careamics; unknown keys are refused."""
 
@@ -54,6 +67,9 @@ class DenoiSplitTrainingConfig(TrainingConfig):
     """Parameters of Lightning's early-stopping callback; None never stops early."""
     max_hours: NonNegative | None = None
     """Hours after which training stops at the end of a step; None sets no limit."""
+    origin: Origin | None = None
+    """Model whose weights training starts from, written by `train --from`; None starts from random
+    weights."""
 
     @field_validator("trainer_params")
     @classmethod

@@ -188,6 +188,8 @@ def _settings(config: DenoiSplitConfiguration) -> tuple[tuple[str, str], ...]:
         "Seed": str(config.seed),
         "Largest number of epochs": str(training.trainer_params.get("max_epochs", "-")),
     }
+    if training.origin is not None:
+        pairs["Started from"] = f"the weights of {training.origin.name}"
     return tuple(pairs.items())
 
 

@@ -7,10 +7,12 @@ from careamics_denoisplit.training.progress import in_words
 from careamics_denoisplit.training.resume import describe_progress
 from careamics_denoisplit.training.run import train
 from careamics_denoisplit.training.signals import StopSignals
+from careamics_denoisplit.training.start import Start
 
 __all__ = [
     "AppendingCSVLogger",
     "RunCheckpoint",
+    "Start",
     "StopSignals",
     "WholeFileCheckpointIO",
     "create_loggers",

@@ -204,9 +204,11 @@ def _with_inferred(
     config: DenoiSplitConfiguration, stored: DenoiSplitConfiguration
 ) -> DenoiSplitConfiguration:
     plain, old = config.to_plain(), stored.to_plain()
-    parameters = plain["training_config"]["trainer_params"]
+    training, started = plain["training_config"], old["training_config"]
+    parameters = training["trainer_params"]
     if parameters.get("precision") in (None, "auto"):
-        parameters["precision"] = old["training_config"]["trainer_params"]["precision"]
+        parameters["precision"] = started["trainer_params"]["precision"]
+    training["origin"] = training["origin"] or started["origin"]
     data, before = plain["data_config"], old["data_config"]
     for key in _INFERRED:
         if data.get(key) in (None, "auto"):

@@ -1,6 +1,5 @@
 """Train a model in a run folder: start it, continue it, stop it, keep its best weights."""
 
-import contextlib
 import logging
 import platform
 import warnings
@@ -15,12 +14,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from careamics_denoisplit.config import DenoiSplitConfiguration, save_configuration
 from careamics_denoisplit.data import DenoiSplitDataModule
-from careamics_denoisplit.errors import (
-    ConfigurationError,
-    FaultError,
-    NoiseModelError,
-    StorageError,
-)
+from careamics_denoisplit.errors import ConfigurationError, FaultError, NoiseModelError
 from careamics_denoisplit.files import lock_run, remove_litter, require_writable
 from careamics_denoisplit.lightning_module import (
     GRADIENT_NORM,
@@ -36,6 +30,7 @@ from careamics_denoisplit.training.checkpointing import (
     TrainingPaused,
 )
 from careamics_denoisplit.training.hardware import choose_device, choose_precision
+from careamics_denoisplit.training.log_file import log_file
 from careamics_denoisplit.training.loggers import create_loggers, finish_loggers
 from careamics_denoisplit.training.position import Position, read_position
 from careamics_denoisplit.training.progress import progress_callbacks, shows_bars, write_line
@@ -51,6 +46,7 @@ from careamics_denoisplit.training.resume import (
     with_precision,
 )
 from careamics_denoisplit.training.signals import StopSignals
+from careamics_denoisplit.training.start import Start, require_start
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +80,7 @@ def train(
     noise_models: Sequence[GaussianMixtureNoiseModel],
     run: Path,
     *,
+    start: Start | None = None,
     resume: bool = False,
     overwrite: bool = False,
     force: bool = False,
@@ -110,6 +107,8 @@ def train(
         `resume`.
     run : pathlib.Path
         Run folder.
+    start : Start, optional
+        Weights to start from; a run that is continued has its own.
     resume, overwrite : bool
         What to do with a run that is already in the folder.
     force : bool
@@ -147,15 +146,21 @@ def train(
     require_writable(run)
     checkpoint = find_checkpoint(run, resume=resume, overwrite=overwrite)
     if checkpoint is not None:
-        config = resumed_configuration(config, checkpoint)
+        config, start = resumed_configuration(config, checkpoint), None
+    else:
+        require_start(config, None if overwrite else run, start)
     precision = choose_precision(
         config.training_config.trainer_params.get("precision"), hardware.accelerator
     )
     config = with_precision(datamodule.resolve(config), precision)
     module = _build_module(config, datamodule, noise_models, checkpoint, force=force)
+    if start is not None:
+        load_weights(module.network, start.weights)
     hours = config.training_config.max_hours if max_hours is None else max_hours
     with lock_run(run), _prepared(run, config, overwrite=overwrite):
         say = _reporter(quiet=quiet)
+        if start is not None:
+            say(start.words)
         position = Position(0, 0, 1) if checkpoint is None else read_position(checkpoint)
         if checkpoint is not None and _is_finished(config, checkpoint, position):
             say(_finished_text(config, checkpoint, position, run))
@@ -241,7 +246,8 @@ def _build_module(
         _require_sound(noise_models)
     if checkpoint is not None:
         require_same_statistics(datamodule.statistics, checkpoint)
-    return DenoiSplitModule(config, datamodule.statistics, noise_models)
+    # Noise models of a model that was opened to predict are in evaluation mode.
+    return DenoiSplitModule(config, datamodule.statistics, noise_models).train()
 
 
 def _require_sound(noise_models: Sequence[GaussianMixtureNoiseModel]) -> None:
@@ -384,16 +390,6 @@ def _reporter(*, quiet: bool) -> Callable[[str], None]:
     return say
 
 
-class _WholeLineHandler(logging.FileHandler):
-    """A log file whose failure is an error of its own, not a traceback on the terminal."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        raise StorageError(
-            f"Cannot write the log {self.baseFilename}. Free some space on this disk, then "
-            "continue with `--resume`."
-        )
-
-
 @contextmanager
 def _prepared(run: Path, config: DenoiSplitConfiguration, *, overwrite: bool) -> Iterator[None]:
     """Make the run folder ready and keep its log while the block runs."""
@@ -401,30 +397,8 @@ def _prepared(run: Path, config: DenoiSplitConfiguration, *, overwrite: bool) ->
         clear_run(run)
     remove_litter(run)
     save_configuration(config, run / "config.yaml")
-    with _log_file(run / "logs" / "denoisplit.log"):
+    with log_file(run / "logs" / "denoisplit.log"):
         yield
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Append the package's messages to a file."""
-    package = logging.getLogger("careamics_denoisplit")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = _WholeLineHandler(path, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"Cannot write the log {path}: {error.strerror}.") from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = package.level
-    package.addHandler(handler)
-    package.setLevel(min(level, logging.INFO) if level else logging.INFO)
-    try:
-        yield
-    finally:
-        package.removeHandler(handler)
-        package.setLevel(level)
-        with contextlib.suppress(OSError):
-            handler.close()
 
 
 @contextmanager

@@ -17,9 +17,9 @@ import torch
 from careamics_denoisplit import DenoiSplitCAREamist
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import (
-    ConfigurationError,
     InputError,
     NoiseModelError,
+    OutputExistsError,
     PackageError,
 )
 from careamics_denoisplit.files import guarded_zip, load_yaml
@@ -94,9 +94,45 @@ def test_the_front_end_opens_packages(
     expected = predict_image(calibrated, image, n_samples=2)
     assert np.array_equal(found.mean.values, expected.mean)
     assert careamist.config == calibrated.config
-    with pytest.raises(ConfigurationError, match="opened for prediction"):
-        careamist.train(train_data_target={"er": image, "actin": image})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_is_fine_tuned(
+    rewritten: Callable[..., Path],
+    calibrated: TrainedModel,
+    make_image: Callable[..., np.ndarray],
+    tmp_path: Path,
+) -> None:
+    def expect_sums(content: Content) -> None:
+        content["config"]["careamics_denoisplit"]["input"] = {"rule": "sum", "gain": 0.5}
+
+    mapped = rewritten(expect_sums)
+    careamist = DenoiSplitCAREamist(
+        bmz_path=mapped, work_dir=tmp_path / "run", enable_progress_bar=False
+    )
+    training = careamist.config.training_config
+    training.trainer_params = {**training.trainer_params, "max_epochs": 1, "limit_train_batches": 1}
+    noisy, val = (
+        {name: make_image((96, 96), seed=10 * part + k) for k, name in enumerate(("er", "actin"))}
+        for part in (1, 2)
+    )
+
+    careamist.train(train_data_target=noisy, val_data_target=val, device="cpu")
+
+    tuned = careamist.trained
+    assert tuned is not None
+    assert tuned.statistics.input_mean == calibrated.statistics.input_mean  # not those of the map
+    assert torch.equal(tuned.noise_models[0].weight, calibrated.noise_models[0].weight)
+    moved = [
+        (tensor - calibrated.network.state_dict()[name]).abs().max()
+        for name, tensor in tuned.network.named_parameters()
+    ]
+    assert 0 < max(moved) < 0.05
+    origin = tuned.config.training_config.origin
+    assert origin is not None
+    assert origin.name == mapped.name
+    with pytest.raises(OutputExistsError, match="holds a run"):
+        careamist.train(train_data_target=noisy, val_data_target=val)
 
 
 def test_only_a_file_that_ends_in_zip_is_a_package(package: Any, tmp_path: Path) -> None:
