@@ -2,6 +2,7 @@
 
 from careamics_denoisplit.evaluation.calibrating import PACKAGE_SAMPLES, calibrate, choose_blur
 from careamics_denoisplit.evaluation.evaluating import Example, evaluate
+from careamics_denoisplit.evaluation.ratios import evaluate_ratios, usual_ratios
 from careamics_denoisplit.evaluation.records import SCORES, load_scores, save_scores
 from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, open_scenes
 from careamics_denoisplit.evaluation.trust import Trust, trust_in
@@ -17,8 +18,10 @@ __all__ = [
     "calibrate",
     "choose_blur",
     "evaluate",
+    "evaluate_ratios",
     "load_scores",
     "open_scenes",
     "save_scores",
     "trust_in",
+    "usual_ratios",
 ]

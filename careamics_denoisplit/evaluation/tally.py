@@ -26,6 +26,10 @@ MAX_SIMILARITY_IMAGES = 32
 """Images that are held in memory for MS-SSIM and MicroSSIM, which look at all at once."""
 
 _FEW_IMAGES = 3
+_OF_EACH_IMAGE = (
+    *("psnr", "rmse", "leakage", "leakage_mixture"),
+    *("noise_free_mixture", "blurred_mixture", "blurred_own_channel"),
+)
 
 
 class Tally:
@@ -87,8 +91,7 @@ class Tally:
                 "relative_variance": trust.relative_variance,
                 "relative_residual": trust.relative_residual,
                 "relative_error": relative_error(estimate.mean, truth),
-                "psnr": [score["psnr"] for score in scores],
-                "rmse": [score["rmse"] for score in scores],
+                **{key: [score[key] for score in scores] for key in _OF_EACH_IMAGE},
             }
         )
 
