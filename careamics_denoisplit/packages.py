@@ -15,18 +15,25 @@ from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from careamics_denoisplit.calibration import CalibrationSet
-from careamics_denoisplit.checkpoint import CALIBRATION, STATISTICS, TrainedModel, load_model
+from careamics_denoisplit.checkpoint import (
+    CALIBRATION,
+    DISTILLATION,
+    STATISTICS,
+    TrainedModel,
+    load_model,
+)
 from careamics_denoisplit.config import DenoiSplitConfiguration, configuration_from_dict, explain
 from careamics_denoisplit.data import InputMap, InputRule, Statistics, statistics_of_image
+from careamics_denoisplit.distillation import Distillation, head_for, weights_digest
 from careamics_denoisplit.errors import CheckpointError, ConfigurationError, PackageError
 from careamics_denoisplit.files import load_yaml
 from careamics_denoisplit.files.guarded_json import parse_json
 from careamics_denoisplit.files.guarded_zip import read_zip, require_sane_zip
 from careamics_denoisplit.lightning_module import load_weights
-from careamics_denoisplit.network import LadderVAE
+from careamics_denoisplit.network import LadderVAE, SpreadHead
 from careamics_denoisplit.noise_model import (
     GaussianMixtureNoiseModel,
     noise_model_file,
@@ -43,6 +50,7 @@ MAX_RDF_BYTES = 2**20
 MAX_JSON_BYTES = 16 * 2**20
 _STATE = "pytorch_state_dict"
 _NETWORK = "network."
+_HEAD = "spread_head."
 
 
 class PackagedInput(BaseModel):
@@ -113,13 +121,18 @@ def load_package(path: Path | str) -> PackagedModel:
             f"{path}: the statistics are those of {', '.join(statistics.channel_names)}, the "
             f"configuration names {', '.join(config.channel_names)}. Get the package again."
         )
+    state = _state(contents, statistics)
+    network = _network(contents, config, state)
+    head, distillation = _spread_head(contents, network, state)
     as_trained = TrainedModel(
-        _network(contents, config, statistics),
+        network,
         config,
         statistics,
         _noise_models(contents, config),
         contents.model(CALIBRATION, CalibrationSet),
         source=path.absolute(),
+        spread_head=head,
+        distillation=distillation,
     )
     mapped = InputMap(facts.gain, facts.offset)
     superposition = superposition_of(as_trained)
@@ -258,9 +271,8 @@ def _noise_models(
     return models
 
 
-def _network(
-    contents: _Contents, config: DenoiSplitConfiguration, statistics: Statistics
-) -> LadderVAE:
+def _state(contents: _Contents, statistics: Statistics) -> Mapping[str, Tensor]:
+    """Read all tensors, and make sure that the package normalises as its statistics say."""
     name = contents.state_file()
     where = f"{contents.name}: {name}"
     state = _tensors(contents.file(name), where)
@@ -280,17 +292,45 @@ def _network(
                 f"{where}: {key} is not that of {STATISTICS}, so the package would compute other "
                 "numbers. Get the package again."
             )
+    return state
+
+
+def _network(
+    contents: _Contents, config: DenoiSplitConfiguration, state: Mapping[str, Tensor]
+) -> LadderVAE:
     network = LadderVAE(**config.algorithm_config.model.model_dump())
+    _load_part(contents, network, state, _NETWORK)
+    return network.eval()
+
+
+def _spread_head(
+    contents: _Contents, network: LadderVAE, state: Mapping[str, Tensor]
+) -> tuple[SpreadHead | None, Distillation | None]:
+    """Build the head of a package that takes one pass; others have none."""
+    if not any(key.startswith(_HEAD) for key in state):
+        return None, None
+    known = contents.model(DISTILLATION, Distillation)
+    if known.weights_sha256 != weights_digest(network):
+        raise PackageError(
+            f"{contents.name}: {DISTILLATION} describes the one-pass spread of other weights. Get "
+            "the package again."
+        )
+    head = head_for(network, known.width)
+    _load_part(contents, head, state, _HEAD)
+    return head.eval().requires_grad_(requires_grad=False), known
+
+
+def _load_part(
+    contents: _Contents, module: nn.Module, state: Mapping[str, Tensor], prefix: str
+) -> None:
+    """Load the tensors whose names begin with a prefix, all of them and no others."""
     weights = {
-        key.removeprefix(_NETWORK): tensor
-        for key, tensor in state.items()
-        if key.startswith(_NETWORK)
+        key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)
     }
     try:
-        load_weights(network, weights)
+        load_weights(module, weights)
     except CheckpointError as error:
-        raise PackageError(f"{where}: {error}") from None
-    return network.eval()
+        raise PackageError(f"{contents.name}: {contents.state_file()}: {error}") from None
 
 
 def _tensors(data: bytes, where: str) -> dict[str, Tensor]:

@@ -51,7 +51,15 @@ METHOD_TABLE: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 
 FROM_METHOD = ("checkpoint", "network", "config", "prediction", "files", "errors", "careamist")
-FACTS = ("recipe", "recipe_template", "graph", "tracing", "architecture")
+FACTS = (
+    "recipe",
+    "recipe_template",
+    "spread",
+    "calibration_layers",
+    "graph",
+    "tracing",
+    "architecture",
+)
 FILES = ("weights", "rdf", "card", "package")
 CONSUMERS = ("rules", "consumers", "upload", "cli")
 EXPORTER_TABLE: dict[tuple[str, ...], tuple[str, ...]] = {

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from careamics_denoisplit.network.ladder_vae import Features, LadderVAE
 from careamics_denoisplit.network.noise import CounterNoise
+from careamics_denoisplit.network.spread_head import SpreadHead
 from careamics_denoisplit.prediction.warning_channels import Consistency, InputRange
+from careamics_denoisplit_export.calibration_layers import JointStd, ScalarStd, per_channel
 
 
 class ExportGraph(nn.Module):
-    """Predict mean and standard deviation over counter-based posterior samples, in gray values.
+    """Predict mean and standard deviation of posterior samples, in gray values.
 
+    Either over counter-based samples, or by one pass and a spread head that was fitted to samples.
     The same function as prediction of one tile that starts at the image's origin. Statistics and
     calibration are buffers, so they travel with the weights.
 
@@ -26,7 +29,7 @@ class ExportGraph(nn.Module):
     network : LadderVAE
         The network; its dropout layers are replaced, because they would be traced.
     n_samples : int
-        Number of posterior samples, at least 2.
+        Number of posterior samples, at least 2; 0 with a spread head.
     seed : int
         Seed of the samples.
     hidden_units : int
@@ -35,6 +38,8 @@ class ExportGraph(nn.Module):
         Size of the noise model of each channel; empty leaves out the channel `consistency`.
     input_range : bool
         Whether there is a channel `input_range`.
+    spread_width : int
+        Width of the spread head; 0 takes samples.
     """
 
     input_gain: Tensor
@@ -53,6 +58,7 @@ class ExportGraph(nn.Module):
         noise_gaussians: Sequence[int] = (),
         noise_coefficients: Sequence[int] = (),
         input_range: bool = False,
+        spread_width: int = 0,
     ) -> None:
         super().__init__()
         self.network = network
@@ -60,6 +66,11 @@ class ExportGraph(nn.Module):
         self.seed = seed
         channels = network.output_channels
         remove_dropout(network)
+        self.spread_head = (
+            SpreadHead(channels, network.stem.out_channels, spread_width, network.stem_stride)
+            if spread_width
+            else None
+        )
         self.calibration = JointStd(channels, hidden_units) if hidden_units else ScalarStd(channels)
         mixtures = tuple(zip(noise_gaussians, noise_coefficients, strict=True))
         self.consistency = Consistency(mixtures) if mixtures else None
@@ -102,7 +113,7 @@ class ExportGraph(nn.Module):
     def moments(
         self, x: Float[Tensor, "1 1 y x"]
     ) -> tuple[Float[Tensor, "1 c y x"], Float[Tensor, "1 c y x"]]:
-        """Mean and unbiased standard deviation over the samples (Welford), normalised.
+        """Mean and standard deviation of the posterior samples, normalised.
 
         Parameters
         ----------
@@ -110,6 +121,22 @@ class ExportGraph(nn.Module):
             Normalised image whose sides are multiples of the network's.
         """
         features = self.network.encode(x)
+        if self.spread_head is None:
+            return self.sampled(features)
+        mean_pass = self.network.decode_mean(features)
+        spread = self.spread_head(mean_pass.features, features.size)
+        return mean_pass.prediction + spread.mean_correction, spread.log_std.exp()
+
+    def sampled(
+        self, features: Features
+    ) -> tuple[Float[Tensor, "1 c y x"], Float[Tensor, "1 c y x"]]:
+        """Mean and unbiased standard deviation over the samples (Welford), normalised.
+
+        Parameters
+        ----------
+        features : Features
+            The encoder's features, computed once.
+        """
         mean = self.sample(features, 0)
         squares = mean * 0
         for number in range(1, self.n_samples):
@@ -139,75 +166,6 @@ class ExportGraph(nn.Module):
         return self.network.decode(features, noise, compute_kl=False).prediction
 
 
-class ScalarStd(nn.Module):
-    """Raise the spread of each channel to its floor and multiply it by its factor.
-
-    Parameters
-    ----------
-    channels : int
-        Number of channels C. Fresh factors are 1 and floors 0: the spread as it is.
-    """
-
-    floors: Tensor
-    factors: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("floors", torch.zeros(channels))
-        self.register_buffer("factors", torch.ones(channels))
-
-    def forward(
-        self, means: Float[Tensor, "1 c y x"], spreads: Float[Tensor, "1 c y x"]
-    ) -> Float[Tensor, "1 c y x"]:
-        """Return calibrated standard deviations, gray values; `means` do not enter."""
-        del means
-        return torch.maximum(spreads, per_channel(self.floors)) * per_channel(self.factors)
-
-
-class JointStd(nn.Module):
-    """Compute standard deviations from all intensities and log spreads, pixel by pixel.
-
-    Parameters
-    ----------
-    channels : int
-        Number of channels C.
-    hidden_units : int
-        Width of the hidden layer.
-    """
-
-    floors: Tensor
-    low: Tensor
-    high: Tensor
-    hidden_weight: Tensor
-    hidden_bias: Tensor
-    output_weight: Tensor
-    output_bias: Tensor
-
-    def __init__(self, channels: int, hidden_units: int) -> None:
-        super().__init__()
-        self.register_buffer("floors", torch.zeros(channels))
-        self.register_buffer("low", torch.zeros(2 * channels))
-        self.register_buffer("high", torch.ones(2 * channels))
-        self.register_buffer("hidden_weight", torch.zeros(hidden_units, 2 * channels))
-        self.register_buffer("hidden_bias", torch.zeros(hidden_units))
-        self.register_buffer("output_weight", torch.zeros(channels, hidden_units))
-        self.register_buffer("output_bias", torch.zeros(channels))
-
-    def forward(
-        self, means: Float[Tensor, "1 c y x"], spreads: Float[Tensor, "1 c y x"]
-    ) -> Float[Tensor, "1 c y x"]:
-        """Return calibrated standard deviations in gray values."""
-        raised = torch.maximum(spreads, per_channel(self.floors))
-        inputs = torch.cat((means, raised.log()), dim=1)
-        high = per_channel(self.high)
-        inside = torch.minimum(torch.maximum(inputs, per_channel(self.low)), high)
-        hidden = torch.tanh(pointwise(inside, self.hidden_weight, self.hidden_bias))
-        log_std = pointwise(hidden, self.output_weight, self.output_bias)
-        # Spreads beyond the fitted range raise the result in proportion.
-        beyond = (inputs - high).clamp(min=0).chunk(2, dim=1)[1]
-        return (log_std + beyond).exp()
-
-
 def build_graph(
     output_channels: int,
     latent_channels: Sequence[int],
@@ -216,13 +174,14 @@ def build_graph(
     stem_stride: Literal[1, 2],
     exponential: Literal["stable", "plain"],
     gaussian_head: bool,
-    n_samples: int,
-    seed: int,
+    n_samples: int = 0,
+    seed: int = 0,
     prior_size: Sequence[int] = (),
     hidden_units: int = 0,
     noise_gaussians: Sequence[int] = (),
     noise_coefficients: Sequence[int] = (),
     input_range: bool = False,
+    spread_width: int = 0,
 ) -> ExportGraph:
     """Build the graph with fresh weights, in evaluation mode, for a state dict to be loaded.
 
@@ -231,7 +190,7 @@ def build_graph(
     output_channels, latent_channels, filters, blocks_per_level, stem_stride, exponential, \
 gaussian_head, prior_size
         Settings of `LadderVAE`; an empty `prior_size` is a prior that is constant in space.
-    n_samples, seed, hidden_units, noise_gaussians, noise_coefficients, input_range
+    n_samples, seed, hidden_units, noise_gaussians, noise_coefficients, input_range, spread_width
         Settings of `ExportGraph`.
     """
     network = LadderVAE(
@@ -245,7 +204,14 @@ gaussian_head, prior_size
         exponential=exponential,
     )
     return ExportGraph(
-        network, n_samples, seed, hidden_units, noise_gaussians, noise_coefficients, input_range
+        network,
+        n_samples,
+        seed,
+        hidden_units,
+        noise_gaussians,
+        noise_coefficients,
+        input_range,
+        spread_width,
     ).eval()
 
 
@@ -283,15 +249,3 @@ def mirrored(line: Float[Tensor, " n"], extra: int) -> Int64[Tensor, " _"]:
     period = (2 * (ones.sum() - 1)).clamp(min=1)
     position = ((nn.functional.pad(ones, (0, extra)) * 0 + 1).cumsum(0) - 1) % period
     return torch.minimum(position, period - position)
-
-
-def per_channel(values: Float[Tensor, " c"]) -> Float[Tensor, "1 c 1 1"]:
-    """Shape one value per channel for images."""
-    return values[None, :, None, None]
-
-
-def pointwise(
-    x: Float[Tensor, "1 i y x"], weight: Float[Tensor, "o i"], bias: Float[Tensor, " o"]
-) -> Float[Tensor, "1 o y x"]:
-    """Apply a linear layer at every pixel."""
-    return nn.functional.conv2d(x, weight[:, :, None, None], bias)

@@ -99,13 +99,7 @@ def seams(tiled: Planes, whole: Planes, names: Sequence[str]) -> SeamDifference 
     SeamDifference or None
         Over all channels that have a std; None where none has a positive one.
     """
-    places = {name: number for number, name in enumerate(names)}
-    pairs = [
-        (number, places[f"{name}{end}"])
-        for name, number in places.items()
-        for end in ("_std", "_spread")
-        if f"{name}{end}" in places
-    ]
+    pairs = with_std(names)
     if not pairs:
         return None
     means, stds = (list(each) for each in zip(*pairs, strict=True))
@@ -113,3 +107,20 @@ def seams(tiled: Planes, whole: Planes, names: Sequence[str]) -> SeamDifference 
         return seam_difference(tiled[means], whole[means], whole[stds])
     except DataError:
         return None
+
+
+def with_std(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the places of each channel and of its std, where it has one.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the output channels; NAME_std or NAME_spread belongs to NAME.
+    """
+    places = {name: number for number, name in enumerate(names)}
+    return [
+        (number, places[f"{name}{end}"])
+        for name, number in places.items()
+        for end in ("_std", "_spread")
+        if f"{name}{end}" in places
+    ]

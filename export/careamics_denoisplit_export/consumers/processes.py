@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -42,6 +42,15 @@ class Run:
     halo: int
 
 
+class Cost(NamedTuple):
+    """What a run took; None where the program does not tell."""
+
+    seconds: float | None = None
+    """Time of the whole run."""
+    peak_bytes: int | None = None
+    """Most memory that the process had held by its end."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a program reported.
@@ -56,12 +65,15 @@ class Answer:
         Number of tiles by the name of the run.
     problems : tuple of str
         What its own tests of the package found wrong.
+    costs : mapping of str to Cost
+        Time and memory by the name of the run.
     """
 
     versions: Mapping[str, str]
     outputs: Mapping[str, Float[np.ndarray, "_ _ _"]] = field(default_factory=dict)
     tiles: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    costs: Mapping[str, Cost] = field(default_factory=dict)
 
 
 def ask(
@@ -175,11 +187,17 @@ def _read(report: Path, runs: Sequence[Run], paths: Sequence[Path]) -> Answer:
             for run, path, each in zip(runs, paths, finished, strict=True)
         }
         tiles = {run.name: int(each["tiles"]) for run, each in zip(runs, finished, strict=True)}
+        costs = {run.name: _cost(each) for run, each in zip(runs, finished, strict=True)}
         versions = {str(key): str(value) for key, value in content["versions"].items()}
         problems = tuple(str(each) for each in content.get("problems", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FaultError(f"its answer cannot be read: {error}") from error
-    return Answer(versions, outputs, tiles, problems)
+    return Answer(versions, outputs, tiles, problems, costs)
+
+
+def _cost(told: Mapping[str, Any]) -> Cost:
+    seconds, peak = told.get("seconds"), told.get("peak_bytes")
+    return Cost(None if seconds is None else float(seconds), None if peak is None else int(peak))
 
 
 def _array(path: Path, channels: int, shape: tuple[int, ...]) -> Float[np.ndarray, "_ _ _"]:

@@ -28,7 +28,8 @@ import java.nio.file.StandardOpenOption;
  * <p>The only argument is a JSON file with {@code model}, {@code report} and {@code runs}; every run
  * has {@code input} and {@code output} (files of little-endian float32, the output channels first),
  * {@code height}, {@code width}, {@code tiles} (whole, fiji or qupath), {@code side} and {@code halo}. The
- * report names the engine's version and the seconds and channels of each run.
+ * report names the engine's version, and of each run its tiles and channels, its seconds and the most
+ * memory that this process has held by its end.
  */
 public final class Runner {
   private final Predictor<NDList, NDList> predictor;
@@ -105,7 +106,25 @@ public final class Runner {
     finished.addProperty("tiles", rows.length * columns.length);
     finished.addProperty("channels", result.channels);
     finished.addProperty("seconds", (System.nanoTime() - begin) / 1e9);
+    long peak = peakBytes();
+    if (peak > 0) {
+      finished.addProperty("peak_bytes", peak);
+    }
     return finished;
+  }
+
+  /** Most bytes of memory that this process has held so far; 0 where the system does not tell. */
+  private static long peakBytes() throws IOException {
+    Path status = Path.of("/proc/self/status");
+    if (!Files.isReadable(status)) {
+      return 0;
+    }
+    for (String line : Files.readAllLines(status)) {
+      if (line.startsWith("VmHWM:")) {
+        return 1024 * Long.parseLong(line.replaceAll("\\D", ""));
+      }
+    }
+    return 0;
   }
 
   private Image predict(Image tile) throws TranslateException {
