@@ -1,6 +1,5 @@
 """Fine-tuning: a new training that starts from the weights of a run, a checkpoint or a package."""
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from careamics_denoisplit.config import (
     configuration_from_dict,
     load_configuration,
 )
+from careamics_denoisplit.distillation import weights_digest
 from careamics_denoisplit.errors import CheckpointError, ConfigurationError
 from careamics_denoisplit.lightning_module import load_weights
 from careamics_denoisplit.network import LadderVAE
@@ -101,7 +101,7 @@ def start_of(
     plain["training_config"]["origin"] = {
         "name": name,
         "experiment_name": str(origin.config.experiment_name),
-        "weights_sha256": _hash_of(origin),
+        "weights_sha256": weights_digest(origin.network),
     }
     said = f"Training starts from the weights of {name}; {words}."
     return configuration_from_dict(plain), Start(weights, said)
@@ -165,15 +165,6 @@ def _set_statistics(
             "so that mean and standard deviation of the input are measured anew"
         )
     return "its means and standard deviations are kept, since the weights were trained with them"
-
-
-def _hash_of(origin: TrainedModel) -> str:
-    """Hash names and numbers of all tensors: equal for a run and the package of it."""
-    found = hashlib.sha256()
-    for name, tensor in sorted(origin.network.state_dict().items()):
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        found.update(tensor.cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def _name_of(source: Path | None) -> str:

@@ -15,7 +15,7 @@ def predict(
     *images: str,
     out: Path,
     samples: int = 16,
-    spread: Literal["samples", "none"] = "samples",
+    spread: Literal["samples", "distilled", "none"] = "samples",
     tile_plan: Literal[
         "auto", "whole", "fiji", "qupath", "qupath-script", "ilastik", "core"
     ] = "auto",
@@ -27,13 +27,15 @@ def predict(
     batch: str = "auto",
     precision: Literal["auto", "32", "bf16", "16"] = "auto",
     save_samples: Flag = False,
+    warnings: Flag = False,
     require_calibration: Flag = False,
     common: CommonOptions = DEFAULTS,
 ) -> None:
     """Split images: mean and standard deviation of each channel.
 
     Writes IMAGE_mean.ome.tif and IMAGE_std.ome.tif, or one IMAGE.ome.zarr, with channel names
-    and pixel size. Folders are searched and mirrored.
+    and pixel size. Folders are searched and mirrored. Says of each image which share of it is
+    outside what the model was trained for; that nothing is does not prove a right split.
 
     Parameters
     ----------
@@ -46,7 +48,8 @@ def predict(
     samples
         Posterior samples; the calibration must have been fitted for the same number.
     spread
-        Mean and standard deviation of samples, or one pass without standard deviation.
+        Mean and standard deviation of samples, the same in one pass (after denoisplit distil), or
+        one pass without standard deviation.
     tile_plan
         Tiles where memory asks for them, whole images, or the tiles and the padding of a program
         that runs packages.
@@ -67,6 +70,9 @@ def predict(
         16 on GPUs.
     save_samples
         Write the single posterior samples too, as IMAGE_samples.npy.
+    warnings
+        Write the maps that warn, too: IMAGE_consistency, 1 where mixture, channels and noise
+        agree, and IMAGE_input_range, 0 where brightness and noise are those of the training.
     require_calibration
         Refuse a model whose standard deviation is not calibrated for these samples.
     """
@@ -89,25 +95,32 @@ def predict(
             device=common.device,
             precision=precision,
             tiles=TileOptions(plan=tile_plan, tile=tile, overlap=overlap, batch=batch),
+            warnings=warnings,
         )
         if require_calibration:
             task.require_calibration()
         targets = task.plan(paths, out, image_format=format, axes=axes, overwrite=common.overwrite)
+        found = []
         for number, (image, target) in enumerate(targets, start=1):
-            for path in task.run(image, target, keep_samples=save_samples):
-                work.wrote(path)
+            predicted = task.run(image, target, keep_samples=save_samples)
+            work.wrote(*predicted.files)
+            found.append({"name": image.name, **predicted.familiarity.to_dict()})
             work.say(f"{image.name}: {time_left(number, len(targets), work.seconds)}")
+            work.say(f"  {predicted.familiarity.words()}")
+        if warnings and task.why_no_consistency:
+            work.say(f"There is no map of consistency: {task.why_no_consistency}.")
         work.values = {
             "model": str(model.absolute()),
             "samples": samples if spread == "samples" else 0,
             "spread": spread,
             "precision": precision,
             "calibrated": task.is_calibrated,
-            "images": [image.name for image, _ in targets],
+            "images": found,
             "files": [str(path) for path in work.outputs],
         }
-        if spread == "samples" and not task.is_calibrated:
+        if spread != "none" and not task.is_calibrated:
+            option = f"--samples {samples}" if spread == "samples" else f"--spread {spread}"
             work.say(
-                "The standard deviation is not calibrated for these samples: it is the plain "
-                "spread of the samples. Run denoisplit calibrate with the same --samples."
+                "The standard deviation is not calibrated for this estimator: it is the plain "
+                f"spread of the samples. Run denoisplit calibrate with {option}."
             )

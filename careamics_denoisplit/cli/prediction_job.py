@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -12,11 +12,20 @@ from jaxtyping import Float
 from careamics_denoisplit.calibration import estimator_name
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import ConfigurationError
+from careamics_denoisplit.evaluation import Familiarity, familiarity_of
 from careamics_denoisplit.files import require_absent, write_whole
-from careamics_denoisplit.images import Image, output_stems, read_images
+from careamics_denoisplit.images import (
+    Image,
+    output_stems,
+    read_images,
+    write_prediction_tiff,
+    write_prediction_zarr,
+)
 from careamics_denoisplit.prediction import (
     Estimator,
+    Monitors,
     Precision,
+    Spread,
     Tiling,
     Workload,
     predict_stack,
@@ -25,6 +34,7 @@ from careamics_denoisplit.prediction import (
     tiles_of,
     whole_image,
 )
+from careamics_denoisplit.prediction.decoding import spread_head_of
 from careamics_denoisplit.prediction.tool_tiling import tool_tiling
 from careamics_denoisplit.tile_plans import Tool, package_halo
 from careamics_denoisplit.training.hardware import choose_device
@@ -83,6 +93,15 @@ class TileOptions:
         return 1 if self.batch == AUTO else _number(self.batch, "--batch")
 
 
+class Predicted(NamedTuple):
+    """One image that was predicted."""
+
+    files: tuple[Path, ...]
+    """Absolute paths of what was written."""
+    familiarity: Familiarity
+    """Warning maps and trust."""
+
+
 class PredictionJob:
     """Predicts images one by one with the same settings and writes the results.
 
@@ -92,7 +111,7 @@ class PredictionJob:
         Network, statistics and calibrations.
     n_samples : int
         Posterior samples.
-    spread : {"samples", "none"}
+    spread : {"samples", "distilled", "none"}
         What is estimated.
     seed : int
         Seed of the posterior noise.
@@ -104,11 +123,14 @@ class PredictionJob:
         Digits of the network's arithmetic.
     tiles : TileOptions
         How images are cut.
+    warnings : bool
+        Whether the warning maps are written, too.
 
     Raises
     ------
     ConfigurationError
-        If the device is not there, or does not compute in this precision.
+        If the device is not there, or does not compute in this precision, or the model has no
+        such spread.
     """
 
     def __init__(
@@ -116,12 +138,13 @@ class PredictionJob:
         trained: TrainedModel,
         *,
         n_samples: int,
-        spread: Literal["samples", "none"],
+        spread: Spread,
         seed: int,
         channel: int,
         device: str,
         precision: Precision = "auto",
         tiles: TileOptions,
+        warnings: bool = False,
     ) -> None:
         self._trained = trained
         self._n_samples, self._spread, self._seed = n_samples, spread, seed
@@ -129,8 +152,13 @@ class PredictionJob:
         self._tiles = tiles
         self._device = device_name(device)
         reduced_type(precision, self._device)
+        if spread == "distilled":
+            spread_head_of(trained)
         self._precision: Precision = precision
         self._estimator_name = estimator_name(spread, n_samples)
+        monitors = Monitors.of(trained)
+        self._written_maps = monitors.names if warnings else ()
+        self.why_no_consistency = monitors.why_not
 
     @property
     def is_calibrated(self) -> bool:
@@ -146,10 +174,12 @@ class PredictionJob:
             Naming the calibrations that there are.
         """
         if not self.is_calibrated:
+            samples = f"--samples {self._n_samples}"
+            option = samples if self._spread == "samples" else f"--spread {self._spread}"
             known = ", ".join(self._trained.calibrations.estimators) or "none"
             raise ConfigurationError(
                 f"There is no calibration for {self._estimator_name} (there is: {known}). Run "
-                f"denoisplit calibrate with --samples {self._n_samples}."
+                f"denoisplit calibrate with {option}."
             )
 
     def plan(
@@ -196,14 +226,8 @@ class PredictionJob:
             targets.append((image, target))
         return targets
 
-    def run(self, image: Image, target: Path, *, keep_samples: bool) -> tuple[Path, ...]:
-        """Predict one image and write its result.
-
-        Returns
-        -------
-        tuple of pathlib.Path
-            Absolute paths of what was written.
-        """
+    def run(self, image: Image, target: Path, *, keep_samples: bool) -> Predicted:
+        """Predict one image and write its result."""
         estimator = Estimator(
             n_samples=self._n_samples,
             spread=self._spread,
@@ -218,16 +242,33 @@ class PredictionJob:
         prediction = predict_stack(
             self._trained, image, estimator, channel=self._channel, calibrate=self._calibrate
         )
+        familiarity = familiarity_of(
+            self._trained,
+            image,
+            prediction,
+            channel=self._channel,
+            keep_maps=bool(self._written_maps),
+        )
         target.parent.mkdir(parents=True, exist_ok=True)
-        written = prediction.save(target, overwrite=True)
-        if not keep_samples:
-            return written
+        written = [*prediction.save(target, overwrite=True)]
+        for name, values in familiarity.maps.items():
+            path = _beside(target, name).absolute()
+            if path.name.endswith(ENDINGS["zarr"]):
+                write_prediction_zarr(path, values, name=name)
+            else:
+                write_prediction_tiff(path, values, name=name)
+            written.append(path)
+        if keep_samples:
+            written.append(self._save_samples(image, target, estimator))
+        return Predicted(tuple(written), familiarity)
+
+    def _save_samples(self, image: Image, target: Path, estimator: Estimator) -> Path:
         samples = sample_stack(self._trained, image, estimator, channel=self._channel)
         path = _samples_path(target).absolute()
         content = io.BytesIO()
         np.save(content, samples.values.astype(np.float32), allow_pickle=False)
         write_whole(path, content.getvalue())
-        return (*written, path)
+        return path
 
     def _calibrate(
         self, mean: Float[np.ndarray, "c y x"], spread: Float[np.ndarray, "c y x"]
@@ -238,10 +279,10 @@ class PredictionJob:
 
     def _files(self, target: Path) -> list[Path]:
         """Everything that may be written for one image."""
+        maps = [_beside(target, name) for name in self._written_maps]
         if target.name.endswith(ENDINGS["zarr"]):
-            return [target]
-        stem = target.name.removesuffix(ENDINGS["tiff"])
-        return [target.with_name(f"{stem}_{end}.ome.tif") for end in ("mean", "std")]
+            return [target, *maps]
+        return [*(_beside(target, end) for end in ("mean", "std")), *maps]
 
 
 def device_name(device: str) -> str:
@@ -256,6 +297,12 @@ def device_name(device: str) -> str:
     if isinstance(chosen.devices, list):
         return f"{chosen.accelerator}:{chosen.devices[0]}"
     return chosen.accelerator
+
+
+def _beside(target: Path, what: str) -> Path:
+    """Return the path of another result of the same image, in the same format."""
+    ending = next(each for each in ENDINGS.values() if target.name.endswith(each))
+    return target.with_name(f"{target.name.removesuffix(ending)}_{what}{ending}")
 
 
 def _samples_path(target: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from careamics_denoisplit.evaluation.calibrating import PACKAGE_SAMPLES, calibrate, choose_blur
 from careamics_denoisplit.evaluation.evaluating import Example, evaluate
+from careamics_denoisplit.evaluation.familiarity import Familiarity, familiarity_of
 from careamics_denoisplit.evaluation.ratios import evaluate_ratios, usual_ratios
 from careamics_denoisplit.evaluation.records import SCORES, load_scores, save_scores
 from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, open_scenes
@@ -11,6 +12,7 @@ __all__ = [
     "PACKAGE_SAMPLES",
     "SCORES",
     "Example",
+    "Familiarity",
     "Scene",
     "Scenes",
     "Trust",
@@ -19,6 +21,7 @@ __all__ = [
     "choose_blur",
     "evaluate",
     "evaluate_ratios",
+    "familiarity_of",
     "load_scores",
     "open_scenes",
     "save_scores",

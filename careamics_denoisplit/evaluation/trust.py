@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float64, Real
 from scipy.ndimage import gaussian_filter
 
+from careamics_denoisplit.data import Moments
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel
 
 SMOOTHING = 2.0
@@ -67,20 +68,70 @@ def trust_in(
     noise_variance : numpy.ndarray of shape (Y, X) or None
         Variance of the input's noise by the noise models, squared gray values.
     """
-    variance = None
-    if std is not None:
-        ratios = [
-            _ratio(float(np.mean(np.square(s, dtype=np.float64))), float(np.var(m)))
-            for s, m in zip(std, mean, strict=True)
-        ]
-        variance = float(np.mean(ratios))
-    smooth = gaussian_filter(mixture.astype(np.float64) - remixed, SMOOTHING)
-    unexplained = float(np.mean(np.square(smooth)))
-    if noise_variance is not None:
-        # Sum of the squared weights of a Gaussian blur in two dimensions.
-        unexplained -= float(np.mean(noise_variance)) / (4.0 * math.pi * SMOOTHING**2)
-    residual = _ratio(max(unexplained, 0.0), float(np.var(remixed)))
-    return Trust(1.0 / (1.0 + (variance or 0.0) + residual), variance, residual)
+    sums = TrustSums(len(mean))
+    sums.add(mixture, mean, std, remixed, noise_variance)
+    return sums.result()
+
+
+class TrustSums:
+    """What trust rests on, added up over parts of one image or stack.
+
+    Parameters
+    ----------
+    n_channels : int
+        Number of channels C.
+    """
+
+    def __init__(self, n_channels: int) -> None:
+        self._means = [Moments() for _ in range(n_channels)]
+        self._remixed = Moments()
+        self._squared_stds = np.zeros(n_channels)
+        self._n_stds = 0
+        self._unexplained = 0.0
+
+    def add(
+        self,
+        mixture: Real[np.ndarray, "y x"],
+        mean: Real[np.ndarray, "c y x"],
+        std: Real[np.ndarray, "c y x"] | None,
+        remixed: Real[np.ndarray, "y x"],
+        noise_variance: Real[np.ndarray, "y x"] | None,
+        rows: slice = slice(None),
+    ) -> None:
+        """Add a part, or those rows of it that have their surroundings beside them.
+
+        Parameters
+        ----------
+        mixture, mean, std, remixed, noise_variance
+            As in `trust_in`.
+        rows : slice
+            Rows that count.
+        """
+        smooth = gaussian_filter(mixture.astype(np.float64) - remixed, SMOOTHING)[rows]
+        self._unexplained += float(np.sum(np.square(smooth)))
+        if noise_variance is not None:
+            # Sum of the squared weights of a Gaussian blur in two dimensions.
+            left = float(np.sum(noise_variance[rows])) / (4.0 * math.pi * SMOOTHING**2)
+            self._unexplained -= left
+        self._remixed.add(remixed[rows])
+        for channel, moments in enumerate(self._means):
+            moments.add(mean[channel, rows])
+        if std is not None:
+            self._squared_stds += np.square(std[:, rows], dtype=np.float64).sum(axis=(1, 2))
+            self._n_stds += smooth.size
+
+    def result(self) -> Trust:
+        """Return the trust in everything that was added."""
+        variance = None
+        if self._n_stds:
+            ratios = [
+                _ratio(float(squares) / self._n_stds, moments.std**2)
+                for squares, moments in zip(self._squared_stds, self._means, strict=True)
+            ]
+            variance = float(np.mean(ratios))
+        unexplained = max(self._unexplained, 0.0) / self._remixed.count
+        residual = _ratio(unexplained, self._remixed.std**2)
+        return Trust(1.0 / (1.0 + (variance or 0.0) + residual), variance, residual)
 
 
 def remix(

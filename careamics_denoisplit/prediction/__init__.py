@@ -16,15 +16,18 @@ from careamics_denoisplit.prediction.stack import (
 )
 from careamics_denoisplit.prediction.tiling import Tile, Tiling, whole_image
 from careamics_denoisplit.prediction.warning_maps import (
+    CONSISTENT,
     NO_MONITORS,
     Monitored,
     Monitors,
     WarningMaps,
+    outside_training,
     superposition_of,
     warning_maps,
 )
 
 __all__ = [
+    "CONSISTENT",
     "NO_MONITORS",
     "Calibrate",
     "Estimate",
@@ -44,6 +47,7 @@ __all__ = [
     "WarningMaps",
     "Workload",
     "choose_tiling",
+    "outside_training",
     "predict_image",
     "predict_stack",
     "reduced_type",

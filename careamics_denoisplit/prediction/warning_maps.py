@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Bool, Float, Float32, Shaped
 from torch import Tensor
 
 from careamics_denoisplit.config import DenoiSplitConfiguration
@@ -14,6 +14,10 @@ from careamics_denoisplit.data import Statistics, Superposition, superposition_o
 from careamics_denoisplit.errors import DataError
 from careamics_denoisplit.images import as_float32
 from careamics_denoisplit.prediction.warning_channels import Consistency, InputRange
+
+CONSISTENT = (0.8, 1.25)
+"""Bounds of `consistency` outside of which a pixel counts as unfamiliar; `input_range` is 0 where
+it is familiar. Images like those of the training stay within: 0.94 to 1.15 was measured."""
 
 UNLIMITED = 1e30
 """Bound in gray values where a level was not measured."""
@@ -168,6 +172,25 @@ def warning_maps(
     monitors = Monitors.of(trained)
     maps = dict(zip(monitors.names, monitors.maps(raw, mean), strict=True))
     return WarningMaps(maps.get("consistency"), maps["input_range"])
+
+
+def outside_training(
+    consistency: Float[np.ndarray, "*where"] | None, input_range: Float[np.ndarray, "*where"]
+) -> Bool[np.ndarray, "*where"]:
+    """Say of each pixel whether it is outside of what the network was trained for.
+
+    Parameters
+    ----------
+    consistency : numpy.ndarray or None
+        First warning map; outside where it leaves `CONSISTENT`.
+    input_range : numpy.ndarray
+        Second warning map; outside where it is not 0.
+    """
+    outside: Bool[np.ndarray, "*where"] = input_range != 0
+    if consistency is None:
+        return outside
+    low, high = CONSISTENT
+    return outside | (consistency < low) | (consistency > high)
 
 
 def superposition_of(trained: Monitored) -> Superposition | None:

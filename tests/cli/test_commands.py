@@ -219,6 +219,48 @@ def test_predictions_keep_names_and_folders(
     assert "--overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("kind", "ending"), [("tiff", "ome.tif"), ("zarr", "ome.zarr")])
+def test_a_prediction_says_what_is_outside_and_writes_the_maps_on_demand(
+    kind: str,
+    ending: str,
+    run_folder: Path,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    image, out = images / "mixture" / "field.0.tif", tmp_path / "out"
+    words = ["predict", str(run_folder), str(image), "--samples", "2", "--format", kind]
+    words += ["--out", str(out), "--warnings", "--json", str(tmp_path / "found.json")]
+
+    assert run(words) == 0
+
+    names = {path.name for path in out.iterdir()}
+    assert {f"field.0_{name}.{ending}" for name in ("consistency", "input_range")} <= names
+    (found,) = json.loads((tmp_path / "found.json").read_text())["images"]
+    assert found["name"] == str(image)
+    assert 0 <= found["trust"] <= 1
+    said = capsys.readouterr().out
+    assert f"{100 * found['outside']:.0f} % of the image is outside what this model was" in said
+    for name in names:
+        assert f"wrote {out / name}" in said
+    if kind == "tiff":
+        values = tifffile.imread(out / "field.0_input_range.ome.tif")
+        assert values.shape == (96, 96)
+        assert np.mean(values != 0) <= found["outside"]
+
+
+def test_maps_that_are_there_are_not_overwritten(
+    run_folder: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "field.1_input_range.ome.tif").write_bytes(b"")
+    words = ["predict", str(run_folder), str(images / "mixture"), "--out", str(tmp_path)]
+
+    assert run([*words, "--samples", "2", "--warnings"]) == 2
+
+    assert "field.1_input_range.ome.tif" in capsys.readouterr().err
+    assert not (tmp_path / "field.0_mean.ome.tif").exists()
+
+
 def test_a_prediction_is_written_as_zarr_where_asked(
     run_folder: Path, images: Path, tmp_path: Path
 ) -> None:
