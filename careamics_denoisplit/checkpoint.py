@@ -5,6 +5,7 @@ weights-only reader, everything else is YAML, JSON or plain arrays.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,23 +16,24 @@ import safetensors.torch
 import torch
 import yaml
 from pydantic import BaseModel, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from careamics_denoisplit import files
-from careamics_denoisplit.calibration import CalibrationSet
+from careamics_denoisplit.calibration import CalibrationSet, estimator_name
 from careamics_denoisplit.config import (
     DenoiSplitConfiguration,
     explain,
     load_configuration,
 )
 from careamics_denoisplit.data import Statistics
+from careamics_denoisplit.distillation import Distillation, head_for, weights_digest
 from careamics_denoisplit.errors import CheckpointError
 from careamics_denoisplit.lightning_module import (
     DenoiSplitModule,
     load_weights,
     module_from_checkpoint,
 )
-from careamics_denoisplit.network import LadderVAE
+from careamics_denoisplit.network import LadderVAE, SpreadHead
 from careamics_denoisplit.noise_model import (
     GaussianMixtureNoiseModel,
     load_noise_models,
@@ -51,6 +53,8 @@ WEIGHTS = "weights.safetensors"
 CONFIG = "config.yaml"
 STATISTICS = "statistics.json"
 CALIBRATION = "calibration.json"
+SPREAD = "spread.safetensors"
+DISTILLATION = "distillation.json"
 MANIFEST = "manifest.json"
 
 
@@ -72,6 +76,10 @@ class TrainedModel:
         Calibrations by estimator, method and channel; empty before `calibrate`.
     source : pathlib.Path or None
         Where it was read from.
+    spread_head : SpreadHead or None
+        Head of the one-pass spread; None before `distil`.
+    distillation : Distillation or None
+        What is known of the head: sizes, images, gates.
     """
 
     network: LadderVAE
@@ -80,6 +88,8 @@ class TrainedModel:
     noise_models: tuple[GaussianMixtureNoiseModel, ...] = ()
     calibrations: CalibrationSet = field(default_factory=CalibrationSet)
     source: Path | None = None
+    spread_head: SpreadHead | None = None
+    distillation: Distillation | None = None
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -89,6 +99,15 @@ class TrainedModel:
     def with_calibrations(self, calibrations: CalibrationSet) -> "TrainedModel":
         """Return the same model with other calibrations."""
         return replace(self, calibrations=calibrations)
+
+    def with_spread_head(self, head: SpreadHead, distillation: Distillation) -> "TrainedModel":
+        """Return the same model with another head; a calibration of the former one is dropped."""
+        return replace(
+            self,
+            spread_head=head,
+            distillation=distillation,
+            calibrations=self.calibrations.without_estimator(estimator_name("distilled", 0)),
+        )
 
     @classmethod
     def of(
@@ -117,8 +136,8 @@ def save_model(folder: Path | str, trained: TrainedModel) -> Path:
         Such as `RUN/model`.
     trained : TrainedModel
         What is written: `weights.safetensors`, `config.yaml`, `statistics.json`,
-        `calibration.json`, `noise_model_<channel>.npz` and the SHA-256 of each in
-        `manifest.json`.
+        `calibration.json`, `noise_model_<channel>.npz`, where there is a one-pass spread
+        `spread.safetensors` and `distillation.json`, and the SHA-256 of each in `manifest.json`.
 
     Returns
     -------
@@ -133,11 +152,7 @@ def save_model(folder: Path | str, trained: TrainedModel) -> Path:
         If the folder cannot be written; what was there before is kept.
     """
     folder = Path(folder).absolute()
-    # Training may lay weights out channel by channel, which safetensors does not store.
-    weights = {
-        name: tensor.cpu().contiguous() for name, tensor in trained.network.state_dict().items()
-    }
-    _require_finite(weights, "The trained network")
+    weights = _tensors_of(trained.network, "The trained network")
     config = yaml.safe_dump(trained.config.to_plain(), sort_keys=False, allow_unicode=True)
     with files.whole_folder(folder) as draft:
         files.write_whole(draft / WEIGHTS, safetensors.torch.save(weights))
@@ -146,6 +161,10 @@ def save_model(folder: Path | str, trained: TrainedModel) -> Path:
         files.write_json(draft / CALIBRATION, json.loads(trained.calibrations.to_json()))
         for channel, model in zip(trained.channel_names, trained.noise_models, strict=False):
             model.save(draft / noise_model_file(channel))
+        if trained.spread_head is not None and trained.distillation is not None:
+            head = _tensors_of(trained.spread_head, "The head of the one-pass spread")
+            files.write_whole(draft / SPREAD, safetensors.torch.save(head))
+            files.write_json(draft / DISTILLATION, trained.distillation.model_dump(mode="json"))
         files.write_manifest(draft, MANIFEST)
     return folder
 
@@ -244,9 +263,46 @@ def _load_folder(folder: Path) -> TrainedModel:
         load_weights(network, weights)
     except CheckpointError as error:
         raise CheckpointError(f"{folder / WEIGHTS}: {error}") from None
+    head, distillation = _load_spread(folder, network)
     return TrainedModel(
-        network.eval(), config, statistics, noise_models, calibrations, source=folder
+        network.eval(),
+        config,
+        statistics,
+        noise_models,
+        calibrations,
+        source=folder,
+        spread_head=head,
+        distillation=distillation,
     )
+
+
+def _load_spread(folder: Path, network: LadderVAE) -> tuple[SpreadHead | None, Distillation | None]:
+    """Read the one-pass spread, where there is one that belongs to these weights."""
+    if not (folder / DISTILLATION).is_file():
+        return None, None
+    distillation = _read(folder / DISTILLATION, Distillation)
+    if distillation.weights_sha256 != weights_digest(network):
+        warnings.warn(
+            f"{folder / SPREAD}: the one-pass spread was fitted to other weights and is left out. "
+            "Run `denoisplit distil` to fit it to these.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return None, None
+    head = head_for(network, distillation.width)
+    try:
+        load_weights(head, _read_weights(folder / SPREAD))
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / SPREAD}: {error}") from None
+    return head.eval().requires_grad_(requires_grad=False), distillation
+
+
+def _tensors_of(module: nn.Module, what: str) -> dict[str, Tensor]:
+    """Return the tensors of a module as safetensors stores them, all of them finite."""
+    # Training may lay weights out channel by channel, which safetensors does not store.
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
+    _require_finite(tensors, what)
+    return tensors
 
 
 def _read(path: Path, model: type[Value]) -> Value:

@@ -270,6 +270,11 @@ class CalibrationSet(FrozenModel):
             }
         )
 
+    def without_estimator(self, name: str) -> "CalibrationSet":
+        """Return a set without this estimator; the same where it is not calibrated."""
+        kept = {known: each for known, each in self.estimators.items() if known != name}
+        return self.model_copy(update={"estimators": kept})
+
     def to_json(self) -> str:
         """Write the set as JSON text with two spaces of indentation."""
         return self.model_dump_json(indent=2)

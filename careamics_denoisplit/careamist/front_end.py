@@ -9,14 +9,15 @@ import numpy.typing as npt
 
 from careamics_denoisplit import evaluation
 from careamics_denoisplit.calibration import CalibrationSet, Method
+from careamics_denoisplit.careamist.distilling import DistillingCAREamist
 from careamics_denoisplit.careamist.estimators import workload_of
-from careamics_denoisplit.careamist.learning import LearningCAREamist
 from careamics_denoisplit.careamist.packaging import export
+from careamics_denoisplit.evaluation.one_pass import judged_by_truth
 from careamics_denoisplit.prediction import Spread
 from careamics_denoisplit.report import write_report, write_result
 
 
-class DenoiSplitCAREamist(LearningCAREamist):
+class DenoiSplitCAREamist(DistillingCAREamist):
     """Train, predict, calibrate, evaluate and export a denoiSplit model, in one run folder.
 
     Exactly one of `config`, `checkpoint_path` and `bmz_path` is given, as in careamics.
@@ -69,6 +70,7 @@ class DenoiSplitCAREamist(LearningCAREamist):
         mixture: Any = None,
         method: Method = "scalar",
         n_samples: int = 16,
+        spread: Spread = "samples",
         seed: int = 0,
         axes: str | None = None,
         align: bool | None = None,
@@ -89,6 +91,8 @@ class DenoiSplitCAREamist(LearningCAREamist):
             The paper's factor, or beside it the function of intensities and spreads.
         n_samples : int
             Posterior samples; a calibration belongs to this number.
+        spread : {"samples", "distilled"}
+            Which spread is calibrated; "distilled" draws no samples.
         seed : int
             Seed of the posterior noise.
         axes, align
@@ -115,6 +119,7 @@ class DenoiSplitCAREamist(LearningCAREamist):
                 mixture=mixture,
                 channels=channels,
                 n_samples=n_samples,
+                spread=spread,
                 method=method,
                 seed=seed,
                 axes=axes,
@@ -124,7 +129,7 @@ class DenoiSplitCAREamist(LearningCAREamist):
                 device=workload.device,
                 progress=progress,
             )
-        self._keep(trained.with_calibrations(fitted))
+        self._keep(judged_by_truth(trained.with_calibrations(fitted)))
         write_report(self.work_dir)
         return fitted
 

@@ -8,6 +8,7 @@ from careamics_denoisplit.careamist.noise_models import (
     require_absent_models,
 )
 from careamics_denoisplit.careamist.predicting import PredictingCAREamist
+from careamics_denoisplit.careamist.remembered import GivenImages, remember_images
 from careamics_denoisplit.careamist.sources import arrays_by_channel, read_with
 from careamics_denoisplit.careamist.starting import (
     open_start,
@@ -236,6 +237,8 @@ class LearningCAREamist(PredictingCAREamist):
         )
         self.config, self.model = module.config, module
         self._keep(TrainedModel.of(module))
+        given = GivenImages(train_data_target, train_data, val_data_target, val_data)
+        remember_images(self.work_dir, given if loading is None else None)
         write_report(self.work_dir)
 
     def _origin(self, start_from: Any) -> TrainedModel | None:

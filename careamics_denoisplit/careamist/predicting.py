@@ -62,8 +62,9 @@ class PredictingCAREamist(RunFolderCAREamist):
             Superimposed images in gray values; those of one list may differ in size.
         n_samples, n_predictions : int, optional
             Posterior samples, 16 by default; the second name is that of careamics.
-        spread : {"samples", "none"}
-            Mean and std over the samples, or the one pass with posterior means without std.
+        spread : {"samples", "distilled", "none"}
+            Mean and std over the samples; the same in one pass, by the head that `distil` fits;
+            or that pass alone, with posterior means and without std.
         seed : int
             Seed of the posterior noise.
         method : {"scalar", "joint"}, optional

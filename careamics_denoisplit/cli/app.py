@@ -15,18 +15,22 @@ from careamics_denoisplit.cli.about import cite, info
 from careamics_denoisplit.cli.config import config
 from careamics_denoisplit.cli.data import check as check_data
 from careamics_denoisplit.cli.demo import demo
+from careamics_denoisplit.cli.distil import distil
 from careamics_denoisplit.cli.job import package_version
 from careamics_denoisplit.cli.noise_model import fit, show
 from careamics_denoisplit.cli.predict import predict
 from careamics_denoisplit.cli.report import report
 from careamics_denoisplit.cli.scores import calibrate, evaluate
 from careamics_denoisplit.cli.train import train
+from careamics_denoisplit.cli.trials import trials
 
 TERMINATED = 143
 
 START = Group.create_ordered("First steps")
 WORK = Group.create_ordered("From images to a package")
+DEVELOPERS = Group.create_ordered("For developers")
 ABOUT = Group.create_ordered("About")
+DEVELOPERS = Group.create_ordered("For developers")
 
 app = App(
     name="denoisplit",
@@ -54,6 +58,7 @@ app.command(train, group=WORK)
 app.command(predict, group=WORK)
 app.command(calibrate, group=WORK)
 app.command(evaluate, group=WORK)
+app.command(distil, group=WORK)
 app.command(report, group=WORK)
 app.command(
     f"{_EXPORTER}:export",
@@ -75,8 +80,15 @@ app.command(
     "HYPHA_TOKEN; bioimage.io/#/api gives one.",
     group=WORK,
 )
+app.command(trials, group=DEVELOPERS)
 app.command(info, group=ABOUT)
 app.command(cite, group=ABOUT)
+app.command(
+    f"{_EXPORTER}:models",
+    name="models",
+    help="Make the published demonstration models and their model cards, in a clone.",
+    group=DEVELOPERS,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -30,6 +30,7 @@ def calibrate(
     mixture: SomePaths = None,
     method: Literal["scalar", "joint"] = "scalar",
     samples: int = 16,
+    spread: Literal["samples", "distilled"] = "samples",
     axes: str | None = None,
     common: CommonOptions = DEFAULTS,
 ) -> None:
@@ -53,6 +54,8 @@ def calibrate(
         it. Applied by predict, evaluate and export from now on.
     samples
         Posterior samples that the prediction will use.
+    spread
+        What is scaled: the spread of samples, or that of the one pass (denoisplit distil).
     axes
         Axes of the images where the files do not say.
     """
@@ -63,12 +66,14 @@ def calibrate(
         calibrations = task.careamist.calibrate(
             **task.images._asdict(),
             n_samples=samples,
+            spread=spread,
             method=method,
             seed=work.seed,
             axes=axes,
             device=common.device,
         )
-        name = estimator_name("samples", samples)
+        name = estimator_name(spread, samples)
+        words = f"{samples} samples" if spread == "samples" else "the one pass"
         fitted = calibrations.estimators[name]
         work.values = {
             "estimator": name,
@@ -90,7 +95,7 @@ def calibrate(
             nats = ", ".join(
                 f"{key} {scores['nll']:.3f}" for key, scores in entry["scores"].items()
             )
-            work.say(f"{entry['name']}: factor {entry['factor']:.3f} for {samples} samples")
+            work.say(f"{entry['name']}: factor {entry['factor']:.3f} for {words}")
             work.say(f"  negative log-likelihood on these images, nats per pixel: {nats}")
         work.say(f"fitted: {calibrations.words()}; predict, evaluate and export apply {method}")
         work.wrote(run / "model" / "calibration.json", run / REPORT)
@@ -104,7 +109,7 @@ def evaluate(
     channel: NamedPaths = None,
     mixture: SomePaths = None,
     samples: int = 16,
-    spread: Literal["samples", "none"] = "samples",
+    spread: Literal["samples", "distilled", "none"] = "samples",
     method: Literal["scalar", "joint"] | None = None,
     axes: str | None = None,
     common: CommonOptions = DEFAULTS,
@@ -114,7 +119,7 @@ def evaluate(
     Parameters
     ----------
     run
-        RUN folder.
+        RUN folder, or a package, beside which nothing is written: use --json.
     truth
         High-quality images of each channel.
     channel
@@ -124,7 +129,8 @@ def evaluate(
     samples
         Posterior samples.
     spread
-        Mean and standard deviation of samples, or one pass without standard deviation.
+        Mean and standard deviation of samples, the same in one pass (after denoisplit distil), or
+        one pass without standard deviation.
     method
         Calibration that is scored; without it the one that predict applies.
     axes
@@ -134,19 +140,21 @@ def evaluate(
         from careamics_denoisplit.report import calibration_words
 
         work = task.work
-        scores = task.careamist.evaluate(
+        options: dict[str, Any] = {
             **task.images._asdict(),
-            n_samples=samples,
-            spread=spread,
-            method=method,
-            seed=work.seed,
-            axes=axes,
-            device=common.device,
-        )
+            "n_samples": samples,
+            "spread": spread,
+            "method": method,
+            "seed": work.seed,
+            "axes": axes,
+            "device": common.device,
+        }
+        in_run = run.is_dir()
+        scores = task.careamist.evaluate(**options) if in_run else _score_package(run, options)
         work.values = {key: value for key, value in scores.items() if key not in _COMMON_KEYS}
         for line in (*table(scores["channels"]), *LEGEND):
             work.say(line)
-        for entry in scores["channels"] if spread == "samples" else ():
+        for entry in scores["channels"] if spread != "none" else ():
             work.say(f"{entry['name']}: {calibration_words(entry['calibration'])}")
         if scores["trust_rank_correlation"] is not None:
             work.say(
@@ -156,7 +164,8 @@ def evaluate(
             )
         for message in scores["warnings"]:
             work.say(f"note: {message}")
-        work.wrote(run / SCORES, run / RESULT, run / REPORT)
+        if in_run:
+            work.wrote(run / SCORES, run / RESULT, run / REPORT)
 
 
 REPORT = "report.html"
@@ -202,7 +211,7 @@ def _scoring(
 ) -> Iterator[_Scoring]:
     """Open run and images, and say that the work begins."""
     with job(command, common, log_folder=run / "logs" if run.is_dir() else None) as work:
-        careamist = _open(run, common)
+        careamist = _open(command, run, common)
         images = _images(careamist.config.channel_names, truth, channel, mixture)
         work.say(SPLITTING)
         yield _Scoring(work, careamist, images)
@@ -246,7 +255,28 @@ def _cell(value: float | None, width: int, digits: int) -> str:
     return f"{'-':>{width}}" if value is None else f"{value:>{width}.{digits}f}"
 
 
-def _open(run: Path, options: CommonOptions) -> "DenoiSplitCAREamist":
+def _open(command: str, run: Path, options: CommonOptions) -> "DenoiSplitCAREamist":
+    """Open a run, or to evaluate it a package."""
+    if command != "evaluate" or run.is_dir() or run.suffix.lower() != ".zip":
+        return open_run(run, options)
+    from careamics_denoisplit.careamist import DenoiSplitCAREamist
+
+    return DenoiSplitCAREamist(bmz_path=run, work_dir=run.parent)
+
+
+def _score_package(path: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Score a package: as it predicts mixtures, or on mixtures of channels as in training."""
+    from careamics_denoisplit.careamist.estimators import workload_of
+    from careamics_denoisplit.evaluation import evaluate as score
+    from careamics_denoisplit.packages import load_package
+
+    package = load_package(path)
+    trained = package.as_trained if options["mixture"] is None else package.trained
+    device = workload_of(None, None, None, options.pop("device")).device
+    return score(trained, **options, device=device)
+
+
+def open_run(run: Path, options: CommonOptions) -> "DenoiSplitCAREamist":
     """Open a RUN folder.
 
     Raises

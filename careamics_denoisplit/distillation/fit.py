@@ -230,7 +230,7 @@ class _Distiller(lightning.LightningModule):
         terms = spread_loss(prediction, said, samples)
         if not torch.isfinite(terms.total):
             raise NonFiniteError(
-                f"The fit of the one-pass spread became {float(terms.total)} at step "
+                f"The fit of the one-pass spread became {terms.total.item()} at step "
                 f"{self.global_step}. Lower `learning_rate` in `distillation_config`."
             )
         return terms

@@ -27,7 +27,9 @@ from careamics_denoisplit.calibration import (
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, open_scenes
-from careamics_denoisplit.prediction import Tiling, predict_image
+from careamics_denoisplit.prediction import Spread, Tiling, predict_image
+from careamics_denoisplit.prediction.decoding import spread_head_of
+from careamics_denoisplit.prediction.estimate import require_spread
 
 PACKAGE_SAMPLES = 8
 """Posterior samples that packages draw in their graph."""
@@ -45,6 +47,7 @@ def calibrate(
     mixture: Any = None,
     channels: Any = None,
     n_samples: int = 16,
+    spread: Spread = "samples",
     method: str = "scalar",
     seed: int = 0,
     axes: str | None = None,
@@ -57,7 +60,7 @@ def calibrate(
     """Fit factors, the joint function and the references on validation images with truth.
 
     One pass of `n_samples` posterior samples serves two estimators: that of all samples, and
-    that of the first 8, which packages use.
+    that of the first 8, which packages use. The one-pass spread is an estimator of its own.
 
     Calibrations of other estimators are kept. So is an earlier joint function of the same
     estimator where "scalar" is fitted on the same images; one of other images is dropped with a
@@ -73,6 +76,8 @@ def calibrate(
         Input images, and noisy channels, from which the input is mixed where it is not given.
     n_samples : int
         Posterior samples, 4 or more.
+    spread : {"samples", "distilled"}
+        Estimator; "distilled" is the one-pass spread, which draws no samples.
     method : {"scalar", "joint"}
         "joint" fits the joint function beside the factors. The method is applied from now on:
         see `CalibrationSet.applied`.
@@ -95,15 +100,12 @@ def calibrate(
     Raises
     ------
     ConfigurationError
-        If there are too few samples or the method is unknown.
+        If there are too few samples, the method is unknown, or the model has no such spread.
     DataError
         If truth is missing or images do not fit together.
     """
     chosen = require_method(method)
-    try:
-        require_enough_samples(n_samples)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
+    counts = _counts(trained, spread, n_samples)
     scenes = open_scenes(
         trained.statistics,
         mixture=mixture,
@@ -112,7 +114,6 @@ def calibrate(
         axes=axes,
         what="calibration",
     )
-    counts = sorted({PACKAGE_SAMPLES, n_samples} if n_samples > PACKAGE_SAMPLES else {n_samples})
     pixels: dict[int, list[PixelSample]] = {count: [] for count in counts}
     first: tuple[TruthAlignment, ...] = ()
     hashes: list[str] = []
@@ -121,6 +122,7 @@ def calibrate(
             trained,
             scene.mixture,
             n_samples=n_samples,
+            spread=spread,
             seed=seed,
             tiling=tiling,
             batch=batch,
@@ -133,7 +135,7 @@ def calibrate(
         aligned = np.stack([a.apply(t) for a, t in zip(alignment, scene.truth, strict=True)])
         hashes.append(hash_of(scene.mixture, aligned))
         for count in counts:
-            part = estimate if count == n_samples else estimate.snapshots[count]
+            part = estimate if count == counts[-1] else estimate.snapshots[count]
             # The same pixels for both estimators: their factors differ by the samples alone.
             random = np.random.default_rng([seed, number])
             quota = MAX_PIXELS // len(scenes)
@@ -141,7 +143,7 @@ def calibrate(
                 PixelSample.draw(part.mean, np.asarray(part.spread), aligned, quota, random)
             )
     samples = {
-        estimator_name("samples", count): PixelSample.join(parts) for count, parts in pixels.items()
+        estimator_name(spread, count): PixelSample.join(parts) for count, parts in pixels.items()
     }
     data = FittedOn(images=scenes.names, sha256=tuple(hashes), seed=seed)
     kept = {} if chosen == "joint" else _kept_joints(trained.calibrations, tuple(samples), data)
@@ -158,6 +160,30 @@ def calibrate(
         alignment=first,
         blur=choose_blur(scenes),
     )
+
+
+def _counts(trained: TrainedModel, spread: Spread, n_samples: int) -> list[int]:
+    """Return the numbers of samples to calibrate, in order; 0 is the one pass.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is nothing to calibrate, or there are too few samples.
+    """
+    require_spread(spread)
+    if spread == "none":
+        raise ConfigurationError(
+            "The pass with posterior means has no std to calibrate. Take the spread 'samples' or "
+            "'distilled'."
+        )
+    if spread == "distilled":
+        spread_head_of(trained)
+        return [0]
+    try:
+        require_enough_samples(n_samples)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return sorted({PACKAGE_SAMPLES, n_samples} if n_samples > PACKAGE_SAMPLES else {n_samples})
 
 
 def require_method(name: str) -> Method:

@@ -24,6 +24,7 @@ from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, o
 from careamics_denoisplit.evaluation.tally import Tally
 from careamics_denoisplit.evaluation.uncertainty import UncertaintyReport
 from careamics_denoisplit.prediction import Estimate, Spread, Tiling, predict_image
+from careamics_denoisplit.prediction.decoding import spread_head_of
 
 
 class Example(NamedTuple):
@@ -77,8 +78,9 @@ def evaluate(
         Noisy channels; they serve the practical upper bound and the alignment of the truth.
     n_samples : int
         Posterior samples.
-    spread : {"samples", "none"}
-        Estimator; "none" scores the pass with posterior means, which has no std.
+    spread : {"samples", "distilled", "none"}
+        Estimator; "distilled" is the one-pass spread, "none" scores the pass with posterior means,
+        which has no std.
     method : {"scalar", "joint"}, optional
         Calibration that is scored; by default the one that is applied (`CalibrationSet.applied`).
     seed : int
@@ -102,13 +104,16 @@ def evaluate(
     Raises
     ------
     ConfigurationError
-        If the method is unknown, or was not fitted for this estimator.
+        If the method is unknown, or was not fitted for this estimator, or the model has no such
+        spread.
     DataError
         If truth is missing or images do not fit together.
     """
     started = time.monotonic()
     estimator = estimator_name(spread, n_samples)
     chosen = _scored_method(trained.calibrations, estimator, method)
+    if spread == "distilled":
+        spread_head_of(trained)
     scenes = open_scenes(
         trained.statistics, mixture=mixture, truth=truth, channels=channels, axes=axes
     )
