@@ -60,8 +60,8 @@ FACTS = (
     "tracing",
     "architecture",
 )
-FILES = ("weights", "rdf", "card", "package")
-CONSUMERS = ("rules", "consumers", "upload", "cli")
+FILES = ("weights", "rdf", "card", "figures", "package")
+CONSUMERS = ("rules", "consumers", "upload", "models", "cli")
 EXPORTER_TABLE: dict[tuple[str, ...], tuple[str, ...]] = {
     FACTS: (),
     FILES: FACTS,

@@ -1,10 +1,16 @@
-"""`denoisplit export`, `check` and `upload`; nothing heavy is imported at the top."""
+"""`denoisplit export`, `check`, `upload` and `models`; nothing heavy is imported at the top."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from careamics_denoisplit.cli.job import Job, job
-from careamics_denoisplit.cli.options import DEFAULTS, CommonOptions, Flag
+from careamics_denoisplit.cli.options import (
+    DEFAULTS,
+    CommonOptions,
+    Flag,
+    SomePaths,
+    existing_paths,
+)
 from careamics_denoisplit.errors import (
     CheckFailedError,
     ConfigurationError,
@@ -14,7 +20,11 @@ from careamics_denoisplit.errors import (
 from careamics_denoisplit.files import require_absent, write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from careamics_denoisplit_export.rules import Report
+    from careamics_denoisplit_export.rules.subject import Subject
+    from careamics_denoisplit_export.upload.completeness import Completeness
 
 
 def export(
@@ -24,12 +34,13 @@ def export(
     out: Path,
     recipe: Path | None = None,
     test_image: Path | None = None,
-    spread: Literal["samples"] = "samples",
+    spread: Literal["distilled", "samples"] | None = None,
     samples: int = 8,
     method: Literal["auto", "scalar", "joint"] = "auto",
     input: Literal["measured", "sum", "mean"] | None = None,  # noqa: A002 - the option's name
     offset: float | None = None,
     no_warnings: Flag = False,
+    figures: SomePaths = None,
     init_recipe: Flag = False,
     common: CommonOptions = DEFAULTS,
 ) -> None:
@@ -49,9 +60,12 @@ def export(
     test_image
         Raw mixture for the test tensors and the cover; without it one is made up.
     spread
-        Where the uncertainty comes from: posterior samples inside the package.
+        Where the uncertainty comes from: one pass with the head of `denoisplit distil`
+        (distilled), or posterior samples inside the package. Without it the former, where the run
+        holds a head that passed its gates; a head that failed them is never packaged.
     samples
-        Posterior samples inside the package; the calibration must exist for this number.
+        Posterior samples inside the package, where it takes them; the calibration must exist for
+        this number.
     method
         Calibration of the uncertainty; auto takes that of the last calibrate, as predict does.
     input
@@ -61,10 +75,11 @@ def export(
         Gray value of a pixel without light, where that map needs it.
     no_warnings
         Leave out the channels that warn of unfamiliar images.
+    figures
+        What evaluate and trials wrote with --json: tables for the model card.
     init_recipe
         Write a commented recipe to --out instead, with all that the run knows filled in.
     """
-    del spread
     with job("export", common) as work:
         from careamics_denoisplit.checkpoint import load_model
 
@@ -78,35 +93,47 @@ def export(
             work.values = {"recipe": str(out.absolute())}
             work.wrote(out)
             return
-        from careamics_denoisplit_export.package import export_package
+        from careamics_denoisplit_export.figures import load_figures
+        from careamics_denoisplit_export.package import export_package, read_zip
 
+        measured = load_figures(existing_paths(figures or [], "--figures"))
         exported = export_package(
             load_model(run),
             recipe,
             out,
             test_image=test_image,
+            spread=spread,
             n_samples=samples,
             method=method,
             seed=work.seed,
             input_rule=input,
             camera_offset=offset,
             warnings=not no_warnings,
+            measured=measured,
             overwrite=common.overwrite,
         )
+        completeness = _completeness(read_zip(exported.path))
         work.values = {
             "package": str(exported.path),
             "sha256": exported.sha256,
             "channels": list(exported.output_channels),
             "calibrated": exported.calibrated,
+            "spread": exported.spread.kind,
+            "spread_reason": exported.spread.reason,
+            "samples": exported.spread.n_samples,
             "test_image": exported.test_image,
+            "completeness": completeness._asdict(),
         }
         work.say(f"output channels: {', '.join(exported.output_channels)}")
+        work.say(exported.spread.reason or f"uncertainty: {exported.spread.words}")
         if not exported.calibrated:
+            taken = exported.spread
             work.say(
-                f"the widths are not calibrated: no calibration for {samples} samples in this run "
-                f"(denoisplit calibrate RUN --samples {samples} ...)"
+                f"the widths are not calibrated: no calibration of {taken.estimator} in this run "
+                f"(denoisplit calibrate RUN {taken.option} ...)"
             )
         work.say(f"test image: {exported.test_image}")
+        work.say(completeness.words)
         work.wrote(exported.path)
 
 
@@ -118,6 +145,7 @@ def check(
     build_consumers: Flag = False,
     image: Path | None = None,
     html: Path | None = None,
+    seams: Path | None = None,
     trust: Flag = False,
     common: CommonOptions = DEFAULTS,
 ) -> None:
@@ -137,9 +165,13 @@ def check(
         Build these engines first, once for this user; needs the network, Java and Maven. Without
         a package nothing else is done.
     image
-        Mixture that they predict; by default the packaged test image, continued by reflection.
+        Mixture that they predict, and that seams are measured in; by default the packaged test
+        image, continued by reflection.
     html
         Write the verdicts as a page.
+    seams
+        Measure what tiles leave behind, for halos of 0, 32 px, the package's and twice that, and
+        draw it as this PNG.
     trust
         Run weights and source code of a package that could not be recognised as harmless.
     """
@@ -149,8 +181,11 @@ def check(
         if path is not None and not path.exists():
             what = "package" if path is package else "image"
             raise ConfigurationError(f"There is no {what} at {path}. Give its path.")
-    if html is not None:
-        require_absent(html, common.overwrite)
+    if seams is not None and seams.suffix.lower() != ".png":
+        raise ConfigurationError(f"The picture of seams is a .png file, got {seams}. Name it so.")
+    for path in (html, seams):
+        if path is not None:
+            require_absent(path, common.overwrite)
     with job("check", common) as work:
         if build_consumers:
             from careamics_denoisplit_export import consumers as programs
@@ -163,7 +198,7 @@ def check(
                     f"{len(failures)} consumers were not built: {', '.join(failures)}."
                 )
         if package is not None:
-            _check(work, package, consumers, image, html, trust)
+            _check(work, package, consumers, image, html, seams, trust)
 
 
 def _check(
@@ -172,6 +207,7 @@ def _check(
     consumers: Literal["auto", "all", "none"],
     image: Path | None,
     html: Path | None,
+    seams: Path | None,
     trust: bool,
 ) -> None:
     """Judge all rules, run all consumers, tell and write the verdicts."""
@@ -183,6 +219,8 @@ def _check(
     if consumers != "none":
         report = _consume(work, report, consumers, image, trust)
     work.values = report.to_dict()
+    if seams is not None:
+        work.values["seams"] = _draw_seams(work, report, image, seams, trust)
     if html is not None:
         write_whole(html, to_html(report).encode())
         work.wrote(html)
@@ -204,19 +242,40 @@ def _consume(
     trust: bool,
 ) -> "Report":
     """Run the package that was judged in the programs of others."""
-    from careamics_denoisplit_export.consumers.checking import (
-        check_consumers,
-        first_plane,
-        settle,
-    )
+    from careamics_denoisplit_export.consumers.checking import check_consumers, settle
+    from careamics_denoisplit_export.consumers.reference import first_plane
+
+    plane = None if image is None else first_plane(image)
+    records = check_consumers(_judged(report), which, trust=trust, image=plane, say=work.say)
+    return settle(report, records)
+
+
+def _draw_seams(
+    work: Job, report: "Report", image: Path | None, picture: Path, trust: bool
+) -> dict[str, Any]:
+    """Measure what tiles leave behind in the package that was judged, and draw it."""
+    from careamics_denoisplit_export.consumers.halo_picture import draw_halo_trade
+    from careamics_denoisplit_export.consumers.halos import trade_of_package
+    from careamics_denoisplit_export.consumers.reference import first_plane
+
+    plane = None if image is None else first_plane(image)
+    trade = trade_of_package(_judged(report), plane, trust=trust, say=work.say)
+    for row in trade.rows:
+        figures = ", ".join(f"{name} {value:.2g}" for name, value in row.seams._asdict().items())
+        work.say(f"halo {row.halo} px, {row.tiles} tiles: seams of {figures} std")
+    write_whole(picture, draw_halo_trade(trade))
+    work.wrote(picture)
+    return trade.to_dict()
+
+
+def _judged(report: "Report") -> "Subject":
+    """Open the package that was judged once more."""
     from careamics_denoisplit_export.rules.subject import open_subject
 
     subject = open_subject(Path(report.package))
     if subject.sha256 != report.sha256:
         raise PackageError(f"{report.package} changed while it was checked. Check it again.")
-    plane = None if image is None else first_plane(image)
-    records = check_consumers(subject, which, trust=trust, image=plane, say=work.say)
-    return settle(report, records)
+    return subject
 
 
 def upload(
@@ -254,9 +313,7 @@ def upload(
         work.values = {**draft.to_dict(), "dry_run": dry_run, "submitted": submit and not dry_run}
         for obstacle in draft.obstacles:
             work.say(f"before reviewers look at it: {obstacle}")
-        share, missing = draft.completeness
-        more = f"; could be given: {', '.join(missing)}" if missing else ""
-        work.say(f"metadata: {share:.0%} of the keys that the zoo counts{more}")
+        work.say(draft.completeness.words)
         if draft.id is None:
             megabytes = sum(file.size for file in draft.files) / 1e6
             work.say(
@@ -264,6 +321,67 @@ def upload(
             )
         else:
             work.say(f"{draft.status}: {draft.id}")
+
+
+def models(
+    names: list[str] | None = None,
+    /,
+    *,
+    data: Path = Path("../shared/data"),
+    out: Path = Path("models"),
+    recipes: Path = Path("export/recipes"),
+    cards: Path = Path("model_cards"),
+    only_cards: Flag = False,
+    common: CommonOptions = DEFAULTS,
+) -> None:
+    """Make the published demonstration models from the shared images, and their model cards.
+
+    Every step that is finished is skipped, so the same command goes on after an interruption. Run
+    it in the root folder of a clone.
+
+    Parameters
+    ----------
+    names
+        Models to make; all of them by default.
+    data
+        Folder of the shared images.
+    out
+        Folder of the models.
+    recipes
+        Folder of the recipes.
+    cards
+        Folder of figures and cards, which are committed.
+    only_cards
+        Make nothing; render the cards from recipes and committed figures.
+    """
+    with job("models", common) as work:
+        from careamics_denoisplit_export.models import PLANS
+
+        if only_cards:
+            from careamics_denoisplit_export.models.publishing import write_model_cards
+
+            work.wrote(*write_model_cards(recipes, cards))
+            return
+        unknown = sorted(set(names or ()) - set(PLANS))
+        if unknown:
+            raise ConfigurationError(
+                f"There is no model {unknown[0]!r}. Name one of {', '.join(PLANS)}."
+            )
+        from careamics_denoisplit_export.models.making import Making
+
+        for name in names or PLANS:
+            work.say(f"{name}:")
+            making = Making(PLANS[name], data, out / name, recipes, cards, work.say)
+            work.wrote(*making.run())
+
+
+def _completeness(files: "Mapping[str, bytes]") -> "Completeness":
+    """Count the metadata of a package as the zoo does."""
+    from careamics_denoisplit.files import load_yaml
+    from careamics_denoisplit_export.rdf import RDF_FILE
+    from careamics_denoisplit_export.upload.completeness import metadata_completeness
+
+    return metadata_completeness(load_yaml(files[RDF_FILE].decode()))
 
 
 def _tell(work: Job, report: "Report") -> None:

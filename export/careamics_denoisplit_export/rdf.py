@@ -22,6 +22,8 @@ FORMAT_VERSION = "0.5.9"
 TILE = 512
 """Side of the fixed tile in pixels: the one size that all tools feed alike."""
 
+_DATASET_FORMAT = "0.3.0"
+
 DECLARED_TORCH = "2.7.1"
 """Release that the package asks for: archives load in it, and conda-forge has it."""
 
@@ -102,13 +104,20 @@ def describe(recipe: Recipe, description: Description) -> dict[str, Any]:
         "type": "model",
         "id": recipe.identifier,
         "name": recipe.title,
-        "description": recipe.description,
+        "description": recipe.summary,
         "version": recipe.version,
+        "version_comment": recipe.version_comment,
+        "timestamp": recipe.timestamp,
+        "id_emoji": recipe.emoji,
+        "icon": recipe.emoji,
         "authors": [_facts(person) for person in recipe.authors],
         "maintainers": [_facts(person) for person in recipe.maintainers],
+        "packaged_by": [_facts(person) for person in recipe.packaged_by],
         "license": recipe.license,
         "cite": [_facts(citation) for citation in recipe.cite],
         "git_repo": recipe.git_repo,
+        "parent": None if recipe.parent is None else {"id": recipe.parent},
+        "training_data": _dataset(recipe),
         "tags": [*_TAGS, *(tag for tag in recipe.tags if tag not in _TAGS)],
         "links": list(_LINKS),
         "documentation": README_FILE,
@@ -116,7 +125,7 @@ def describe(recipe: Recipe, description: Description) -> dict[str, Any]:
         "attachments": [file(name) for name in description.attachments],
         "inputs": [_input(file)],
         "outputs": [_output(file, description)],
-        "weights": _weights(file, description.settings),
+        "weights": _weights(file, description.settings, recipe),
         "config": {"careamics_denoisplit": dict(description.facts)},
     }
     return {key: value for key, value in content.items() if value not in (None, [])}
@@ -212,10 +221,20 @@ def _axes(
     ]
 
 
-def _weights(file: _Files, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _dataset(recipe: Recipe) -> dict[str, Any] | None:
+    """Describe the published images in place: few data sets have an identifier in the zoo."""
+    if recipe.dataset is None:
+        return None
+    return {"type": "dataset", "format_version": _DATASET_FORMAT, **_facts(recipe.dataset)}
+
+
+def _weights(file: _Files, settings: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    authors = [_facts(person) for person in recipe.authors]
     return {
         "pytorch_state_dict": {
             **file(STATE_DICT_FILE),
+            "authors": authors,
+            "comment": "The whole graph from gray values to gray values, as it was trained.",
             "pytorch_version": DECLARED_TORCH,
             "architecture": {
                 **file(ARCHITECTURE_FILE),
@@ -225,6 +244,8 @@ def _weights(file: _Files, settings: Mapping[str, Any]) -> dict[str, Any]:
         },
         "torchscript": {
             **file(TORCHSCRIPT_FILE),
+            "authors": [_facts(person) for person in recipe.packaged_by] or authors,
+            "comment": "Traced from the state dict for tiles of one size; others run as well.",
             "pytorch_version": DECLARED_TORCH,
             "parent": "pytorch_state_dict",
         },

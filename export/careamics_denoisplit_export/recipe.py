@@ -89,6 +89,21 @@ DENOISPLIT = Citation(
 )
 
 
+class Dataset(_Facts):
+    """Images that a model was trained on, as a reader of the package can find them."""
+
+    name: Annotated[Line, StringConstraints(min_length=5, max_length=128)]
+    """Title of the data set."""
+    description: Annotated[Line, StringConstraints(max_length=1024)]
+    """What the images show, and how many there are."""
+    authors: Annotated[tuple[Person, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
+    """Who made the images."""
+    license: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9.+-]+$")]
+    """SPDX identifier of the images' licence."""
+    cite: Annotated[tuple[Citation, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
+    """Where the images were published."""
+
+
 class Recipe(_Facts):
     """Facts about one package that no file of a training run contains.
 
@@ -119,12 +134,34 @@ class Recipe(_Facts):
     """Search words beside those that every package gets."""
     git_repo: Annotated[Line, StringConstraints(pattern=r"^https://\S+$")] | None = None
     """Address of the source code or of the training protocol."""
+    packaged_by: Annotated[tuple[Person, ...], BeforeValidator(list_to_tuple)] = ()
+    """Who made the package, where that is not the authors."""
+    version_comment: Annotated[Line, StringConstraints(max_length=512)] | None = None
+    """What is new in this version."""
+    timestamp: (
+        Annotated[Line, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")] | None
+    ) = None
+    """When the model was made, in UTC, such as 2026-11-22T12:00:00Z."""
+    emoji: Annotated[Line, StringConstraints(min_length=1, max_length=2)] | None = None
+    """One emoji that stands beside the name."""
+    parent: Annotated[Line, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_./-]*$")] | None = None
+    """Identifier in the zoo of the model that this one was trained from."""
+    dataset: Dataset | None = None
+    """The published images that the model was trained on."""
     training_data: Text | None = None
     """Which images the model was trained on and where they come from."""
     validation: Text | None = None
     """How the model was validated, on which images, with which result."""
+    independence: Text | None = None
+    """What images of training, validation and test share: cells, dishes, days."""
+    external_validation: Text | None = None
+    """How the model did on images of another origin, such as another laboratory."""
+    uses: Text | None = None
+    """What the model is meant for."""
     limits: Text | None = None
     """What the model must not be used for, beyond the general limits."""
+    specimen: Line | None = None
+    """Organism, cells and stains of the training images."""
     modality: Line | None = None
     """Microscope, such as "spinning disk confocal"."""
     objective: Line | None = None
@@ -161,6 +198,13 @@ class Recipe(_Facts):
         if self.status == "demonstration" and "demonstration" not in self.name.lower():
             return f"{self.name} (demonstration)"
         return self.name
+
+    @property
+    def summary(self) -> str:
+        """Description, which begins with that word where the package is a demonstration."""
+        if self.status == "demonstration" and "demonstration" not in self.description.lower():
+            return f"Demonstration: {self.description}"
+        return self.description
 
 
 def load_recipe(path: Path) -> Recipe:

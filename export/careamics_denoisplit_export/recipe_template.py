@@ -23,6 +23,14 @@ _EXAMPLES: dict[str, Any] = {
     "git_repo": "https://github.com/name/repository",
     "training_data": "30 fields of 3 wells, imaged one after the other on one day; DOI",
     "validation": "PSNR per channel on 5 fields of another day, beside the mixture itself",
+    "version_comment": "Trained on twice as many fields",
+    "timestamp": "2026-11-22T12:00:00Z",
+    "emoji": "\N{DNA DOUBLE HELIX}",
+    "parent": "affable-otter",
+    "independence": "Other dishes of the same day in training, validation and test",
+    "external_validation": "2 dB less on 4 fields of another laboratory",
+    "uses": "Showing both structures in live cells that carry one label",
+    "specimen": "HeLa cells, ER-GFP and Hoechst",
     "limits": "Not for cells in mitosis, of which there were none",
     "modality": "spinning disk confocal",
     "objective": "60x, NA 1.4, oil",
@@ -32,6 +40,20 @@ _EXAMPLES: dict[str, Any] = {
     "gain": "0.46 electrons per gray value",
     "bit_depth": 16,
     "test_image": "mixture.tif",
+}
+_COMMENTED = {
+    "packaged_by": '# packaged_by:\n#   - name: "Full name"\n',
+    "dataset": """\
+# dataset:
+#   name: "ER and nuclei of HeLa cells"
+#   description: "30 fields of 3 wells, each structure recorded alone"
+#   authors:
+#     - name: "Full name"
+#   license: "CC-BY-4.0"
+#   cite:
+#     - text: "Authors, title, repository, year"
+#       doi: "10.5281/zenodo.1"
+""",
 }
 _HEAD = """\
 # Recipe of a package: what no file of the training knows. Fill in what you can; lines that count
@@ -65,6 +87,8 @@ def recipe_template(trained: TrainedModel, name: str = "recipe.yaml") -> str:
             parts.append('# maintainers:\n#   - github_user: "name"\n')
         elif field == "cite":
             parts.append(_citation())
+        elif field in ("packaged_by", "dataset"):
+            parts.append(_COMMENTED[field])
         elif field in known:
             parts.append(f"{field}: {_scalar(known[field])}\n")
         else:

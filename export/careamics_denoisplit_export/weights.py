@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from careamics_denoisplit.calibration import JointCalibration, ScalarCalibration
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.data import SAME_INPUT, InputMap
-from careamics_denoisplit.errors import FaultError
+from careamics_denoisplit.errors import ConfigurationError, FaultError
+from careamics_denoisplit.network import SpreadHead
 from careamics_denoisplit.prediction import NO_MONITORS, Monitors
 from careamics_denoisplit_export import tracing
 from careamics_denoisplit_export.architecture import CALLABLE
+from careamics_denoisplit_export.spread import PackagedSpread
 
 TORCHSCRIPT_FILE = "weights.pt"
 STATE_DICT_FILE = "weights_state_dict.pth"
@@ -55,8 +57,7 @@ Calibration = ScalarCalibration | JointCalibration
 def graph_settings(
     trained: TrainedModel,
     calibration: Calibration | None,
-    n_samples: int,
-    seed: int,
+    spread: PackagedSpread,
     monitors: Monitors = NO_MONITORS,
 ) -> dict[str, Any]:
     """Return the keyword arguments that rebuild the graph, as plain JSON types.
@@ -67,8 +68,8 @@ def graph_settings(
         The model to package.
     calibration : ScalarCalibration or JointCalibration or None
         What turns spreads into standard deviations.
-    n_samples, seed : int
-        Posterior samples and their seed.
+    spread : PackagedSpread
+        One pass, or posterior samples and their seed.
     monitors : Monitors
         Warning channels.
     """
@@ -81,9 +82,11 @@ def graph_settings(
         "stem_stride": network.stem_stride,
         "exponential": network.exponential,
         "gaussian_head": network.gaussian_head,
-        "n_samples": n_samples,
-        "seed": seed,
     }
+    if spread.kind == "samples":
+        settings |= {"n_samples": spread.n_samples, "seed": spread.seed}
+    else:
+        settings["spread_width"] = _head(trained).narrow.out_channels
     if network.prior_size is not None:
         settings["prior_size"] = list(network.prior_size)
     if isinstance(calibration, JointCalibration):
@@ -100,6 +103,7 @@ def graph_settings(
 def graph_state(
     trained: TrainedModel,
     calibration: Calibration | None,
+    spread: PackagedSpread,
     monitors: Monitors = NO_MONITORS,
     mapped: InputMap = SAME_INPUT,
 ) -> dict[str, Tensor]:
@@ -111,6 +115,8 @@ def graph_state(
         The model to package.
     calibration : ScalarCalibration or JointCalibration or None
         What turns spreads into standard deviations; None leaves them as they are.
+    spread : PackagedSpread
+        One pass, whose head then belongs to the tensors, or posterior samples.
     monitors : Monitors
         Warning channels.
     mapped : InputMap
@@ -125,14 +131,26 @@ def graph_state(
         "target_means": _vector(statistics.target_means),
         "target_stds": _vector(statistics.target_stds),
     }
-    for name, tensor in trained.network.state_dict().items():
-        state[f"network.{name}"] = tensor.detach().cpu().clone().contiguous()
+    parts: dict[str, nn.Module] = {"network": trained.network}
+    if spread.kind == "distilled":
+        parts["spread_head"] = _head(trained)
+    for part, module in parts.items():
+        for name, tensor in module.state_dict().items():
+            state[f"{part}.{name}"] = tensor.detach().cpu().clone().contiguous()
     for name, values in _calibration_values(calibration, len(statistics.channel_names)).items():
         state[f"calibration.{name}"] = _vector(values)
-    for part in monitors.names:
-        for name, tensor in getattr(monitors, part).state_dict().items():
-            state[f"{part}.{name}"] = tensor.clone()
+    for monitor in monitors.names:
+        for name, tensor in getattr(monitors, monitor).state_dict().items():
+            state[f"{monitor}.{name}"] = tensor.clone()
     return state
+
+
+def _head(trained: TrainedModel) -> SpreadHead:
+    if trained.spread_head is None:
+        raise ConfigurationError(
+            "This model holds no one-pass spread. Run `denoisplit distil RUN` first."
+        )
+    return trained.spread_head
 
 
 def _calibration_values(calibration: Calibration | None, channels: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import torch
 
 from careamics_denoisplit.calibration import (
     CalibrationSet,
+    EstimatorCalibration,
     FittedOn,
     PixelSample,
     estimator_name,
@@ -20,9 +21,10 @@ from careamics_denoisplit.calibration import (
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.config import AlgorithmName, create_advanced_denoisplit_config
 from careamics_denoisplit.data import LocalLevels, Statistics
+from careamics_denoisplit.distillation import Distillation, Gate, head_for, weights_digest
 from careamics_denoisplit.network import LadderVAE, TorchNoise
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelInfo
-from careamics_denoisplit.prediction import predict_image
+from careamics_denoisplit.prediction import Estimate, predict_image
 from careamics_denoisplit_export import (
     Exported,
     Recipe,
@@ -156,15 +158,58 @@ def calibrated(trained: TrainedModel) -> TrainedModel:
     image = blobs((128, 128), seed=5)
     with one_thread():
         estimate = predict_image(trained, image, n_samples=N_SAMPLES)
-    assert estimate.spread is not None
-    random = np.random.default_rng(0)
-    error = 2.5 * estimate.spread * random.standard_normal(estimate.mean.shape)
-    pixels = PixelSample.draw(estimate.mean, estimate.spread, estimate.mean + error, 4000, random)
     fitted = CalibrationSet(channel_names=CHANNELS).with_estimator(
-        estimator_name("samples", N_SAMPLES),
-        fit_estimator(pixels, fitted_on=FittedOn(images=("validation",))),
+        estimator_name("samples", N_SAMPLES), fitted_to(estimate, seed=0)
     )
     return replace(trained, calibrations=fitted)
+
+
+def with_head(
+    trained: TrainedModel, status: Literal["passed", "failed"] = "passed"
+) -> TrainedModel:
+    """The same model with a spread head of random weights, and gates that it passed or failed."""
+    network = trained.network
+    head = head_for(network, width=8)
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        head.out.weight.normal_(0, 0.05, generator=generator)
+        head.start_from(torch.full((network.output_channels,), -2.0))
+    gate = Gate(name="mean_square_ratio", title="ratio of mean squares", limit="0.9-1.1",
+                status=status)  # fmt: skip
+    record = Distillation(
+        channel_names=trained.channel_names,
+        width=8,
+        weights_sha256=weights_digest(network),
+        reference_samples=200,
+        gates=(gate,),
+    )
+    return replace(trained, spread_head=head.eval(), distillation=record)
+
+
+@pytest.fixture(scope="session")
+def give_head() -> Callable[..., TrainedModel]:
+    return with_head
+
+
+@pytest.fixture(scope="session")
+def distilled(calibrated: TrainedModel) -> TrainedModel:
+    """The calibrated model with a head that passed its gates, and calibrations for it, too."""
+    model = with_head(calibrated)
+    image = blobs((128, 128), seed=5)
+    with one_thread():
+        estimate = predict_image(model, image, spread="distilled")
+    fitted = fitted_to(estimate, seed=1)
+    known = calibrated.calibrations
+    return replace(model, calibrations=known.with_estimator("distilled", fitted))
+
+
+def fitted_to(estimate: Estimate, seed: int) -> EstimatorCalibration:
+    """Calibrations to errors of 2.5 times the spread."""
+    assert estimate.spread is not None
+    random = np.random.default_rng(seed)
+    error = 2.5 * estimate.spread * random.standard_normal(estimate.mean.shape)
+    pixels = PixelSample.draw(estimate.mean, estimate.spread, estimate.mean + error, 4000, random)
+    return fit_estimator(pixels, fitted_on=FittedOn(images=("validation",)))
 
 
 @pytest.fixture(scope="session")

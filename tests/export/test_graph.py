@@ -21,6 +21,7 @@ from careamics_denoisplit.prediction import (
 )
 from careamics_denoisplit_export.architecture import architecture_source, load_architecture
 from careamics_denoisplit_export.graph import ExportGraph, build_graph
+from careamics_denoisplit_export.spread import PackagedSpread
 from careamics_denoisplit_export.weights import (
     Calibration,
     graph_settings,
@@ -30,6 +31,7 @@ from careamics_denoisplit_export.weights import (
 
 SIZES = [(448, 448), (576, 576), (512, 768)]
 OUTSIDE_THE_GRID = [(1, 1), (17, 203), (63, 64)]
+SAMPLED = PackagedSpread("samples", 8)
 
 
 def build(
@@ -40,8 +42,9 @@ def build(
     monitors: Monitors = NO_MONITORS,
     mapped: InputMap = SAME_INPUT,
 ) -> ExportGraph:
-    graph = build_graph(**graph_settings(trained, calibration, n_samples, seed, monitors))
-    graph.load_state_dict(graph_state(trained, calibration, monitors, mapped))
+    spread = PackagedSpread("samples", n_samples, seed)
+    graph = build_graph(**graph_settings(trained, calibration, spread, monitors))
+    graph.load_state_dict(graph_state(trained, calibration, spread, monitors, mapped))
     return graph
 
 
@@ -61,8 +64,8 @@ def require_close(actual: np.ndarray, expected: np.ndarray) -> None:
 def script(trained: TrainedModel, mixture: np.ndarray) -> Any:
     """The graph as TorchScript, read back from the bytes of its file."""
     monitors = Monitors.of(trained)
-    settings = graph_settings(trained, None, 8, 0, monitors)
-    state = graph_state(trained, None, monitors)
+    settings = graph_settings(trained, None, SAMPLED, monitors)
+    state = graph_state(trained, None, SAMPLED, monitors)
     traced = write_torchscript(architecture_source(), settings, state, mixture[None, None])
     return torch.jit.load(io.BytesIO(traced.archive))
 
@@ -200,8 +203,8 @@ def test_the_one_file_source_builds_the_same_network(
     image = make_image((72, 80))
     module = load_architecture(architecture_source(), "denoisplit_architecture_under_test")
 
-    graph = module.build_graph(**graph_settings(trained, None, 8, 0))
-    graph.load_state_dict(graph_state(trained, None))
+    graph = module.build_graph(**graph_settings(trained, None, SAMPLED))
+    graph.load_state_dict(graph_state(trained, None, SAMPLED))
 
     assert (run(graph, image) == run(build(trained), image)).all()
 

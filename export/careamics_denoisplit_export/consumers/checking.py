@@ -1,10 +1,9 @@
 """Run a package in every consumer that is built, and compare each with its own tile plan."""
 
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,14 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from careamics_denoisplit.errors import ConfigurationError, DenoiSplitError, FaultError
-from careamics_denoisplit.images import as_float32, read_images
+from careamics_denoisplit.errors import DenoiSplitError, FaultError
 from careamics_denoisplit.tile_plans import TileSize, Tool, plan_tiles
 from careamics_denoisplit_export.architecture import architecture_source
 from careamics_denoisplit_export.consumers.catalogue import CONSUMERS, Consumer
 from careamics_denoisplit_export.consumers.comparing import (
     Planes,
-    Tiles,
     difference,
     expected_results,
     seams,
@@ -27,7 +24,16 @@ from careamics_denoisplit_export.consumers.comparing import (
 from careamics_denoisplit_export.consumers.folders import BUILD_COMMAND, Say
 from careamics_denoisplit_export.consumers.java import FIJI, QUPATH_06, QUPATH_07
 from careamics_denoisplit_export.consumers.processes import Answer, Run
-from careamics_denoisplit_export.consumers.python import ILASTIK, NEW_READER, Options, ask_python
+from careamics_denoisplit_export.consumers.python import ILASTIK, NEW_READER, Options
+from careamics_denoisplit_export.consumers.reference import (
+    Forward,
+    channel_names,
+    continued,
+    declared_tile,
+    reference_forward,
+    tested_plane,
+    write_weights,
+)
 from careamics_denoisplit_export.package import zip_bytes
 from careamics_denoisplit_export.rules.findings import Finding, Report
 from careamics_denoisplit_export.rules.running import reason_not_to_run
@@ -35,9 +41,6 @@ from careamics_denoisplit_export.rules.subject import Subject
 
 Which = Literal["auto", "all", "none"]
 """Consumers that are built, all of them, or none."""
-
-IMAGE_SIDE = 2048
-"""Side in pixels of the image that every consumer predicts in its own tiles."""
 
 _TEST = "test"
 _SETTLED_BY = {
@@ -75,24 +78,6 @@ class _Case:
         return Run(tool, self.image, tiles, self.side, 0 if tool == "qupath" else self.halo)
 
 
-def first_plane(path: Path) -> Float[np.ndarray, "y x"]:
-    """Read the first channel of the first plane of an image.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Image in any format that prediction reads.
-
-    Raises
-    ------
-    DataError
-        If there is no image that can be read.
-    """
-    image = next(iter(read_images(path)))
-    leading = {dim: 0 for dim in image.data.dims if dim not in ("y", "x")}
-    return as_float32(image.data.isel(leading), image.name)
-
-
 def check_consumers(
     subject: Subject,
     which: Which = "auto",
@@ -127,7 +112,8 @@ def check_consumers(
     -------
     tuple of dict
         `name`, `engine`, `versions`, `status`, `max_abs_difference`, `message`, and for those
-        that ran `seconds`, `tiles` and `seams` by tile plan.
+        that ran `seconds`, `tiles` and `seams` by tile plan; where the program tells it, `tile`:
+        `seconds` for one tile, and `peak_bytes` of its process after one tile.
     """
     if which == "none":
         return ()
@@ -208,23 +194,13 @@ def _case(
     say: Say,
 ) -> _Case:
     """Write the files that consumers read, and compute what they should return."""
-    side, halo = _tile_of(subject)
-    tested = _plane(subject.array(subject.input))
-    if image is None:
-        image = np.pad(
-            tested, [(0, max(0, IMAGE_SIDE - size)) for size in tested.shape], "symmetric"
-        )
-    package, weights = folder / "package.zip", folder / "weights.pt"
+    side, halo = declared_tile(subject)
+    tested = tested_plane(subject)
+    image = continued(tested) if image is None else image
+    package, weights = folder / "package.zip", write_weights(subject, folder)
     # The bytes that were checked, not the file, which may have changed since.
     package.write_bytes(zip_bytes(subject.files))
-    weights.write_bytes(subject.file(subject.weights["torchscript"]["source"]))
-
-    def forward(tiles: Tiles) -> list[Planes]:
-        runs = [Run(str(number), tile, "whole", 0, 0) for number, tile in enumerate(tiles)]
-        job = {"task": "torch", "model": str(weights)}
-        answer = ask_python(Path(sys.executable), job, runs)
-        return [answer.outputs[run.name] for run in runs]
-
+    forward = reference_forward(weights)
     height, width = image.shape
     say(f"computing what {height} x {width} px should give ...")
     shape = (int(height), int(width))
@@ -238,16 +214,14 @@ def _case(
         image=image,
         side=side,
         halo=halo,
-        names=tuple(subject.axis(subject.output, "channel")["channel_names"]),
+        names=channel_names(subject),
         options=Options(_formats(subject, trust)),
         expected={**expected, _TEST: subject.array(subject.output)[0]},
         whole=_whole(forward, image) if plans else None,
     )
 
 
-def _whole(
-    forward: Callable[[Tiles], list[Planes]], image: Float[np.ndarray, "_ _"]
-) -> Planes | None:
+def _whole(forward: Forward, image: Float[np.ndarray, "_ _"]) -> Planes | None:
     """Predict the image at once, where memory allows."""
     try:
         (whole,) = forward([image])
@@ -276,7 +250,21 @@ def _judge(consumer: Consumer, case: _Case) -> dict[str, Any]:
         "seconds": round(time.monotonic() - begin, 1),
         "tiles": {name: count for name, count in answer.tiles.items() if name != _TEST},
         "seams": dict(_seams(answer, case)),
+        **_tile_cost(answer),
     }
+
+
+def _tile_cost(answer: Answer) -> dict[str, dict[str, float | int | None]]:
+    """Say what one tile took: time over all tiles of the image, memory after the test pair."""
+    cost = {name: each for name, each in answer.costs.items() if each.seconds is not None}
+    tiled = [name for name in cost if name != _TEST]
+    if not tiled or _TEST not in cost:
+        return {}
+    # The first run of an engine also compiles, so time is that of the image's many tiles.
+    seconds = sum(cost[name].seconds or 0.0 for name in tiled)
+    count = sum(answer.tiles[name] for name in tiled)
+    # Later the process also holds the large image.
+    return {"tile": {"seconds": round(seconds / count, 3), "peak_bytes": cost[_TEST].peak_bytes}}
 
 
 def _seams(answer: Answer, case: _Case) -> Iterator[tuple[str, dict[str, float]]]:
@@ -292,7 +280,9 @@ def _praise(answer: Answer) -> str:
     if not answer.outputs:
         return "reads the package"
     tiles = ", ".join(f"{count} tiles of {n}" for n, count in answer.tiles.items() if n != _TEST)
-    return f"test pair and {tiles}: every pixel as expected"
+    cost = _tile_cost(answer).get("tile")
+    told = f"; {cost['seconds']:.2f} s a tile" if cost else ""
+    return f"test pair and {tiles}: every pixel as expected{told}"
 
 
 def _record(consumer: Consumer, status: str, message: str) -> dict[str, Any]:
@@ -304,29 +294,6 @@ def _record(consumer: Consumer, status: str, message: str) -> dict[str, Any]:
         "max_abs_difference": None,
         "message": message,
     }
-
-
-def _tile_of(subject: Subject) -> tuple[int, int]:
-    """Return side and halo that the package declares."""
-    sides = {subject.axis(subject.input, axis).get("size") for axis in "yx"}
-    halos = {subject.axis(subject.output, axis).get("halo", 0) for axis in "yx"}
-    side, halo = sides.pop(), halos.pop()
-    if sides or halos or not isinstance(side, int) or not isinstance(halo, int):
-        raise ConfigurationError(
-            "Consumers are compared on square tiles of one fixed size and one halo, which this "
-            "package does not declare (rules 15 and 19). Export again."
-        )
-    return side, halo
-
-
-def _plane(array: np.ndarray) -> Float[np.ndarray, "_ _"]:
-    """Return the image of a test input (1, 1, Y, X)."""
-    if array.ndim != 4 or array.shape[:2] != (1, 1):
-        raise ConfigurationError(
-            f"Consumers are given one channel, but the test input has shape {array.shape}."
-        )
-    plane: np.ndarray = array[0, 0].astype(np.float32)
-    return plane
 
 
 def _formats(subject: Subject, trust: bool) -> tuple[str, ...]:

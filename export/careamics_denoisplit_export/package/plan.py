@@ -1,6 +1,7 @@
 """Everything that decides about the content of a package."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from torch import Tensor
 
-from careamics_denoisplit.calibration import EstimatorCalibration, estimator_name
+from careamics_denoisplit.calibration import EstimatorCalibration
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.data import (
     SAME_INPUT,
@@ -27,6 +28,7 @@ from careamics_denoisplit.prediction import (
 )
 from careamics_denoisplit_export.package.sample_image import SampleImage
 from careamics_denoisplit_export.recipe import Recipe
+from careamics_denoisplit_export.spread import PackagedSpread
 from careamics_denoisplit_export.weights import Calibration, graph_settings, graph_state
 
 
@@ -70,39 +72,46 @@ class Plan:
         What a person wrote.
     image : SampleImage
         The test image, gray values of the user's images.
-    n_samples, seed : int
-        Posterior samples in the graph.
+    spread : PackagedSpread
+        One pass with a fitted head, or posterior samples in the graph.
     method : {"scalar", "joint"}
         Calibration of the widths.
     input : Input
         What the package gets.
     monitors : Monitors
         Its warning channels.
+    measured : mapping
+        Figures for its model card, by topic.
     """
 
     trained: TrainedModel
     recipe: Recipe
     image: SampleImage
-    n_samples: int
-    seed: int
+    spread: PackagedSpread
     method: Literal["scalar", "joint"]
     input: Input
     monitors: Monitors
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def estimate(self) -> Estimate:
         """Prediction of the test image, computed once: it takes seconds."""
         raw = self.input.as_in_training(self.image.raw)
         tiling = whole_image(raw.shape, self.trained.network.size_multiple)
+        spread = self.spread
         return predict_image(
-            self.trained, raw, n_samples=self.n_samples, seed=self.seed, tiling=tiling
+            self.trained,
+            raw,
+            spread=spread.kind,
+            n_samples=max(1, spread.n_samples),
+            seed=spread.seed,
+            tiling=tiling,
         )
 
     @property
     def fitted(self) -> EstimatorCalibration | None:
         """All calibrations of the estimator; None where nothing was fitted for it."""
-        estimator = estimator_name("samples", self.n_samples)
-        return self.trained.calibrations.estimators.get(estimator)
+        return self.trained.calibrations.estimators.get(self.spread.estimator)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -119,22 +128,23 @@ class Plan:
     @property
     def settings(self) -> dict[str, Any]:
         """Keyword arguments that rebuild the graph."""
-        return graph_settings(
-            self.trained, self.calibration, self.n_samples, self.seed, self.monitors
-        )
+        return graph_settings(self.trained, self.calibration, self.spread, self.monitors)
 
     @property
     def state(self) -> dict[str, Tensor]:
         """Tensors of the graph."""
-        return graph_state(self.trained, self.calibration, self.monitors, self.input.mapped)
+        return graph_state(
+            self.trained, self.calibration, self.spread, self.monitors, self.input.mapped
+        )
 
     def facts(self) -> dict[str, Any]:
         """Say what the channels are, for readers of our own."""
         return {
             "version": exporter_version(),
-            "spread": "samples",
-            "n_samples": self.n_samples,
-            "seed": self.seed,
+            "spread": self.spread.kind,
+            "n_samples": self.spread.n_samples,
+            "seed": self.spread.seed,
+            **({"spread_reason": self.spread.reason} if self.spread.reason else {}),
             "calibrated": self.calibration is not None,
             "method": self.method if self.calibration is not None else "none",
             "input": {"rule": self.input.rule, **self.input.mapped._asdict()},

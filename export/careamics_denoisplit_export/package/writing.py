@@ -14,8 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32
 
-from careamics_denoisplit.calibration import estimator_name
-from careamics_denoisplit.checkpoint import CALIBRATION, STATISTICS, TrainedModel
+from careamics_denoisplit.checkpoint import (
+    CALIBRATION,
+    DISTILLATION,
+    STATISTICS,
+    TrainedModel,
+)
 from careamics_denoisplit.data import InputRule, input_map
 from careamics_denoisplit.errors import ConfigurationError, FaultError, NonFiniteError
 from careamics_denoisplit.files import require_absent, require_writable, write_whole
@@ -23,7 +27,7 @@ from careamics_denoisplit.noise_model import noise_model_file
 from careamics_denoisplit.prediction import NO_MONITORS, Monitors
 from careamics_denoisplit_export import rdf
 from careamics_denoisplit_export.architecture import architecture_source
-from careamics_denoisplit_export.card import render_card
+from careamics_denoisplit_export.card import Card
 from careamics_denoisplit_export.package.card_facts import card_facts
 from careamics_denoisplit_export.package.cover import cover_png
 from careamics_denoisplit_export.package.drift import (
@@ -39,6 +43,7 @@ from careamics_denoisplit_export.package.sample_image import (
 )
 from careamics_denoisplit_export.package.zipped import zip_bytes
 from careamics_denoisplit_export.recipe import Recipe, default_recipe, load_recipe
+from careamics_denoisplit_export.spread import PackagedSpread, SpreadKind, choose_spread
 from careamics_denoisplit_export.weights import (
     STATE_DICT_FILE,
     TORCHSCRIPT_FILE,
@@ -55,8 +60,6 @@ N_SAMPLES = 8
 SEED = 0
 
 """Largest difference |a - e| <= 1.5e-4 + 1e-4 |e|, the strictest that a consumer asks for."""
-
-_LARGEST_SEED = 2**31 - 1  # Java readers take no larger integers
 
 logger = logging.getLogger(__name__)
 
@@ -75,18 +78,24 @@ class Exported:
         Names of the channels of its output.
     calibrated : bool
         Whether the widths are calibrated standard deviations.
+    spread : PackagedSpread
+        Where the widths come from, and why.
     test_image : str
         Where the test image comes from.
     card : str
         The README inside.
+    facts : mapping
+        What the card names, in JSON types.
     """
 
     path: Path
     sha256: str
     output_channels: tuple[str, ...]
     calibrated: bool
+    spread: PackagedSpread
     test_image: str
     card: str
+    facts: Mapping[str, Any]
 
 
 def export_package(
@@ -95,12 +104,14 @@ def export_package(
     out: Path | str,
     *,
     test_image: Any = None,
+    spread: SpreadKind | None = None,
     n_samples: int = N_SAMPLES,
     method: Method = "auto",
     seed: int = SEED,
     input_rule: InputRule | None = None,
     camera_offset: float | None = None,
     warnings: bool = True,
+    measured: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Exported:
     """Write one bioimage.io package.
@@ -119,6 +130,10 @@ def export_package(
     test_image : array-like or pathlib.Path or str, optional
         Raw mixture (Y, X) for the test tensors; by default that of the recipe, else made up.
         An image below 512 px is padded by reflection, which the card says.
+    spread : {"distilled", "samples"} or None
+        One pass with the head that `denoisplit distil` fitted, or posterior samples in the graph.
+        None takes the former where the model holds a head that passed its tests. A head that
+        failed them is never packaged: samples take its place, and the package says so.
     n_samples : int
         Posterior samples in the graph, at least 2; a calibration must exist for this number.
     method : {"scalar", "joint", "auto"}
@@ -135,6 +150,8 @@ def export_package(
     warnings : bool
         Whether the channels `consistency` and `input_range` are added. The former needs noise
         models and a known mixing rule.
+    measured : mapping, optional
+        Figures for the model card, as `measured_figures` collects them.
     overwrite : bool
         Whether a file that is there may be replaced.
 
@@ -148,34 +165,39 @@ def export_package(
     OutputExistsError
         If `out` exists.
     ConfigurationError, DataError
-        If the recipe, a setting or the test image is wrong.
+        If the recipe, a setting or the test image is wrong, or one pass is asked for and the
+        model holds no head.
     NonFiniteError, FaultError, StorageError
         If the network returns NaN, the graph differs from prediction, or writing fails.
     """
     out = _checked_target(out, overwrite)
     recipe = _recipe(recipe, trained)
-    _require_settings(trained, n_samples, seed)
+    rdf.halo_of(trained.network.size_multiple)
+    taken = choose_spread(trained, spread, n_samples, seed)
     given = _input(trained, recipe, input_rule, camera_offset)
     source = recipe.test_image if test_image is None else test_image
     statistics = given.statistics(trained)
     image = sample_image(source, statistics)
     if "padded" in image.origin:
         logger.warning("Test image: %s.", image.origin)
-    chosen = _chosen_method(trained, method, n_samples)
+    chosen = _chosen_method(trained, method, taken)
     monitors = Monitors.of(trained) if warnings else NO_MONITORS
-    plan = Plan(trained, recipe, image, n_samples, seed, chosen, given, monitors)
+    plan = Plan(trained, recipe, image, taken, chosen, given, monitors, measured or {})
     if source is None:
         plan = _clear_of_zero(plan, made_up_images(statistics))
-    files, card = _files(plan)
-    package = zip_bytes(files)
+    card = Card(plan.recipe, card_facts(plan), plan.measured)
+    text = card.render()
+    package = zip_bytes(_files(plan, text))
     write_whole(out, package)
     return Exported(
         path=out,
         sha256=hashlib.sha256(package).hexdigest(),
         output_channels=plan.output_channels,
         calibrated=plan.calibration is not None,
+        spread=plan.spread,
         test_image=plan.image.origin,
-        card=card,
+        card=text,
+        facts=card.facts,
     )
 
 
@@ -192,14 +214,13 @@ def _clear_of_zero(plan: Plan, images: Iterable[SampleImage]) -> Plan:
     return best
 
 
-def _files(plan: Plan) -> tuple[dict[str, bytes], str]:
-    """Build the content of every file, and the card as text."""
+def _files(plan: Plan, card: str) -> dict[str, bytes]:
+    """Build the content of every file."""
     state, source = plan.state, architecture_source()
     traced = write_torchscript(source, plan.settings, state, plan.image.tensor)
     _require_prediction(plan, traced.output)
     channels = len(plan.trained.channel_names)
-    attached = _attachments(plan.trained)
-    card = render_card(card_facts(plan))
+    attached = _attachments(plan)
     files = {
         TORCHSCRIPT_FILE: traced.archive,
         STATE_DICT_FILE: write_state_dict(state),
@@ -219,7 +240,7 @@ def _files(plan: Plan) -> tuple[dict[str, bytes], str]:
         facts=plan.facts(),
     )
     files[rdf.RDF_FILE] = rdf.to_yaml(rdf.describe(plan.recipe, description))
-    return files, card
+    return files
 
 
 def _require_prediction(plan: Plan, output: Float32[np.ndarray, "1 n y x"]) -> None:
@@ -244,13 +265,16 @@ def _require_prediction(plan: Plan, output: Float32[np.ndarray, "1 n y x"]) -> N
         )
 
 
-def _attachments(trained: TrainedModel) -> dict[str, bytes]:
+def _attachments(plan: Plan) -> dict[str, bytes]:
     """Build the files with which the model can be used and trained again."""
+    trained = plan.trained
     files = {
         CONFIG_FILE: _json(trained.config.to_plain()),
         STATISTICS: _json(trained.statistics.model_dump(mode="json")),
         CALIBRATION: _json(json.loads(trained.calibrations.to_json())),
     }
+    if plan.spread.kind == "distilled" and trained.distillation is not None:
+        files[DISTILLATION] = _json(trained.distillation.model_dump(mode="json"))
     for channel, model in zip(trained.channel_names, trained.noise_models, strict=False):
         content = io.BytesIO()
         np.savez(content, **model.to_arrays())  # type: ignore[arg-type]  # numpy types **kwds together with allow_pickle
@@ -301,28 +325,17 @@ def _recipe(recipe: Recipe | Path | str | None, trained: TrainedModel) -> Recipe
     return recipe if isinstance(recipe, Recipe) else load_recipe(Path(recipe))
 
 
-def _require_settings(trained: TrainedModel, n_samples: int, seed: int) -> None:
-    rdf.halo_of(trained.network.size_multiple)
-    if n_samples < 2:
-        raise ConfigurationError(
-            f"A package needs 2 posterior samples or more, got {n_samples}: one has no spread."
-        )
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise ConfigurationError(f"The seed must lie in 0 ... {_LARGEST_SEED}, got {seed}.")
-
-
 def _chosen_method(
-    trained: TrainedModel, method: Method, n_samples: int
+    trained: TrainedModel, method: Method, spread: PackagedSpread
 ) -> Literal["scalar", "joint"]:
     """Return the method that was asked for, else the one that prediction applies."""
-    calibrations, estimator = trained.calibrations, estimator_name("samples", n_samples)
+    calibrations, estimator = trained.calibrations, spread.estimator
     if method == "auto":
         return calibrations.applied(estimator) or "scalar"
     if method == "joint" and calibrations.get(estimator, method) is None:
         raise ConfigurationError(
-            f"No joint calibration was fitted for {n_samples} samples (fitted: "
-            f"{calibrations.words()}). Run `denoisplit calibrate RUN --method joint --samples "
-            f"{n_samples}` first."
+            f"No joint calibration was fitted for {estimator} (fitted: {calibrations.words()}). "
+            f"Run `denoisplit calibrate RUN --method joint {spread.option}` first."
         )
     return method
 
