@@ -6,6 +6,7 @@ from careamics_denoisplit.evaluation.familiarity import Familiarity, familiarity
 from careamics_denoisplit.evaluation.ratios import evaluate_ratios, usual_ratios
 from careamics_denoisplit.evaluation.records import SCORES, load_scores, save_scores
 from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, open_scenes
+from careamics_denoisplit.evaluation.trials import run_trials
 from careamics_denoisplit.evaluation.trust import Trust, trust_in
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "familiarity_of",
     "load_scores",
     "open_scenes",
+    "run_trials",
     "save_scores",
     "trust_in",
     "usual_ratios",

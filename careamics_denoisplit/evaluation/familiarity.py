@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, Real
 
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.evaluation.trust import (
@@ -145,7 +145,7 @@ def _bands(
 ) -> Iterator[tuple[slice, dict[str, Float32[np.ndarray, "r x"]]]]:
     """Yield the maps of bands of rows; add each band to the sums."""
     height, width = raw.shape
-    gains, offset = _superposition(trained, raw, mean)
+    gains, offset = superposition_in(trained, raw, mean)
     step = max(1, _PIXELS_AT_ONCE // width)
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
@@ -164,10 +164,20 @@ def _bands(
         yield rows, dict(zip(monitors.names, maps, strict=True))
 
 
-def _superposition(
-    trained: TrainedModel, raw: Float32[np.ndarray, "y x"], mean: Float[np.ndarray, "c y x"]
+def superposition_in(
+    trained: TrainedModel, raw: Real[np.ndarray, "y x"], mean: Real[np.ndarray, "c y x"]
 ) -> tuple[Float64[np.ndarray, "c"], float]:
-    """Weight of each channel in the image, and the offset; fitted where nobody knows them."""
+    """Return the weight of each channel in an image, and the offset.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+        Knows both where its input is mixed; they are fitted where nobody knows them.
+    raw : numpy.ndarray of shape (Y, X)
+        The image, gray values.
+    mean : numpy.ndarray of shape (C, Y, X)
+        Its channels, gray values.
+    """
     known = superposition_of(trained)
     if known is not None:
         return np.array(known.weights), known.offset

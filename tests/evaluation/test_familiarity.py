@@ -24,7 +24,9 @@ from careamics_denoisplit.prediction import (
 @pytest.fixture(scope="module")
 def familiar(trained: TrainedModel) -> TrainedModel:
     """The model, trained on images of 60 to 140 gray values."""
-    known = trained.statistics.model_copy(update={"input_percentiles": {"0.1": 60.0, "99.9": 140.0}})
+    known = trained.statistics.model_copy(
+        update={"input_percentiles": {"0.1": 60.0, "99.9": 140.0}}
+    )
     return replace(trained, statistics=known)
 
 
