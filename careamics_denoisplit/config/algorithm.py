@@ -117,6 +117,11 @@ class DenoiSplitAlgorithm(BaseModel):
     mixing_jitter: Fraction = 0.0
     """Half width j of the random mixing weights: 1 + u with u uniform in (-j, j), rescaled so
     that the weights of one input keep their sum."""
+    dimming: Fraction = 0.0
+    """Largest share of its light that a channel of a training input loses: in half of the inputs,
+    each channel on its own, with the noise that its noise model gives to a dimmer signal. For
+    images in which a structure is fainter than in the training images. The level without light is
+    `camera_offset`, or the darkest signal of the noise model."""
     camera_offset: Offsets | None = None
     """Gray value of a pixel without light, of every channel or of each: subtracted before channels
     are mixed, and added once (the mean of all) afterwards, as one camera does. With None the sum of
@@ -206,12 +211,20 @@ class DenoiSplitAlgorithm(BaseModel):
 
     @model_validator(mode="after")
     def check_mixing(self) -> "DenoiSplitAlgorithm":
-        """Refuse random mixing of an input that was measured."""
-        if self.mixing == "measured" and (self.mixing_jitter or self.pairing != "aligned"):
+        """Refuse random mixing of an input that was measured, and dimming without noise models."""
+        changed = self.mixing_jitter or self.dimming or self.pairing != "aligned"
+        if self.mixing == "measured" and changed:
             raise ValueError(
                 f"A measured mixture cannot be mixed anew: `mixing_jitter` is "
-                f"{self.mixing_jitter} and `pairing` is {self.pairing!r}. "
-                'Set them to 0 and "aligned", or `mixing` to "mean" or "sum".'
+                f"{self.mixing_jitter}, `dimming` {self.dimming} and `pairing` is "
+                f"{self.pairing!r}. "
+                'Set them to 0, 0 and "aligned", or `mixing` to "mean" or "sum".'
+            )
+        if self.dimming and not self.needs_noise_models:
+            raise ValueError(
+                f"`dimming` is {self.dimming}, but {_FRIENDLY[self.algorithm]} has no noise "
+                "models, which tell the noise of a dimmer channel. Set it to 0, or choose "
+                'algorithm "denoisplit".'
             )
         return self
 

@@ -8,6 +8,7 @@ from careamics_denoisplit.data.agreement import (
 from careamics_denoisplit.data.binning import binned
 from careamics_denoisplit.data.check import check_data
 from careamics_denoisplit.data.check_report import DataReport
+from careamics_denoisplit.data.dimming import Light, dimmed, draw_brightness
 from careamics_denoisplit.data.input_rules import (
     SAME_INPUT,
     InputMap,
@@ -44,6 +45,7 @@ __all__ = [
     "IndexedSampler",
     "InputMap",
     "InputRule",
+    "Light",
     "LocalLevels",
     "LocalSample",
     "MixtureFit",
@@ -63,6 +65,8 @@ __all__ = [
     "compare_mixture",
     "compute_statistics",
     "describe_mixture",
+    "dimmed",
+    "draw_brightness",
     "input_map",
     "mix",
     "mixing_weights",

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from careamics_denoisplit.config import DenoiSplitConfiguration
 from careamics_denoisplit.data.agreement import compare_mixture, require_related
+from careamics_denoisplit.data.dimming import Light
 from careamics_denoisplit.data.mixing import MixtureFit
 from careamics_denoisplit.data.patches import (
     Batch,
@@ -98,6 +99,7 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
                 independent=algorithm.independent_probability,
                 augment=algorithm.augment,
                 seed=algorithm.seed,
+                dimming=algorithm.dimming,
             ),
             data.patches_per_epoch,
         )
@@ -125,6 +127,16 @@ class DenoiSplitDataModule(lightning.LightningDataModule):
     def val_fields(self) -> tuple[Field, ...]:
         """Fields of the validation data."""
         return self.validation.fields()
+
+    def set_lights(self, lights: Sequence[Light]) -> None:
+        """Say what the cameras make of light; call it before training where channels are dimmed.
+
+        Parameters
+        ----------
+        lights : sequence of C Light
+            Dark level and noise of each channel.
+        """
+        self.train_dataset.lights = tuple(lights)
 
     def set_position(self, epoch: int, position: int = 0) -> None:
         """Continue a training exactly; call it before the loader's first iteration.

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float32
 from torch.utils.data import Dataset, Sampler
 
+from careamics_denoisplit.data.dimming import Light, dimmed, draw_brightness
 from careamics_denoisplit.data.mixing import MixingRule, mix, mixing_weights
 from careamics_denoisplit.data.planes import Plane
 from careamics_denoisplit.data.statistics import Statistics
@@ -48,6 +49,8 @@ class Recipe(NamedTuple):
     """Random flips and rotations."""
     seed: int
     """Seed of all draws."""
+    dimming: float = 0.0
+    """Largest share of a channel's light that is taken away."""
 
 
 class TrainingPatches(Dataset[Batch]):
@@ -85,6 +88,8 @@ class TrainingPatches(Dataset[Batch]):
         self.recipe = recipe
         self._slots = tuple(_slots(channel, recipe.patch) for channel in self.planes)
         self.length = len(self._slots[0]) if length is None else length
+        self.lights: tuple[Light, ...] = ()
+        """Dark level and noise of each channel; needed where channels are dimmed."""
         self._order: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
@@ -115,6 +120,13 @@ class TrainingPatches(Dataset[Batch]):
                 None
                 if self.mixture is None
                 else _turn(self._crop(self.mixture[index], y, x), orientation)
+            )
+        if recipe.dimming:
+            target = np.stack(
+                [
+                    dimmed(channel, draw_brightness(rng, recipe.dimming), light, rng)
+                    for channel, light in zip(target, self.lights, strict=True)
+                ]
             )
         if mixture is None:
             mixture = self._mix(target, rng)

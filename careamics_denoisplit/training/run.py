@@ -30,6 +30,7 @@ from careamics_denoisplit.training.checkpointing import (
     TrainingPaused,
 )
 from careamics_denoisplit.training.hardware import choose_device, choose_precision
+from careamics_denoisplit.training.light import lights_of
 from careamics_denoisplit.training.log_file import log_file
 from careamics_denoisplit.training.loggers import create_loggers, finish_loggers
 from careamics_denoisplit.training.position import Position, read_position
@@ -154,6 +155,8 @@ def train(
     )
     config = with_precision(datamodule.resolve(config), precision)
     module = _build_module(config, datamodule, noise_models, checkpoint, force=force)
+    if config.algorithm_config.dimming:
+        datamodule.set_lights(lights_of(module.noise_models, config))
     if start is not None:
         load_weights(module.network, start.weights)
     hours = config.training_config.max_hours if max_hours is None else max_hours

@@ -102,6 +102,12 @@ def test_labels_are_kept_beside_identifiers() -> None:
         ({"algorithm": "musplit"}, "needs `model.gaussian_head: true`"),
         ({"mixing": "measured", "mixing_jitter": 0.2}, "cannot be mixed anew"),
         ({"mixing": "measured", "pairing": "independent"}, "cannot be mixed anew"),
+        ({"mixing": "measured", "dimming": 0.2}, "cannot be mixed anew"),
+        (
+            {"algorithm": "musplit", "dimming": 0.2, "model": {"gaussian_head": True}},
+            "`dimming` is 0.2, but .* has no noise models",
+        ),
+        ({"dimming": 1.0}, "less than 1"),
         ({"mixing_jitter": 1.0}, "less than 1"),
         ({"pairing": 1.5}, "less than or equal to 1"),
         ({"pairing": True}, "pairing"),

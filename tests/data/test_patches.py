@@ -12,6 +12,7 @@ from careamics_denoisplit.data import (
     GridPatches,
     ImageView,
     IndexedSampler,
+    Light,
     Plane,
     Recipe,
     Statistics,
@@ -33,6 +34,7 @@ PLAIN = Statistics(
     input_percentiles={},
     n_pixels=1,
 )
+LIGHT = Light(0.0, np.array([0.0, 1e4]), np.array([1.0, 1e4]))
 RECIPE = Recipe(patch=PATCH, rule="mean", jitter=0.0, independent=0.0, augment=False, seed=3)
 
 
@@ -55,7 +57,9 @@ ER, ACTIN = planes(numbered(0)), planes(numbered(10_000))
 
 def patches(**changes: Any) -> TrainingPatches:
     """Training patches of two channels of two fields."""
-    return TrainingPatches((ER, ACTIN), None, PLAIN, RECIPE._replace(**changes))
+    dataset = TrainingPatches((ER, ACTIN), None, PLAIN, RECIPE._replace(**changes))
+    dataset.lights = (LIGHT, LIGHT)
+    return dataset
 
 
 def drawn(dataset: TrainingPatches, numbers: Sequence[int]) -> torch.Tensor:
@@ -70,6 +74,7 @@ def drawn(dataset: TrainingPatches, numbers: Sequence[int]) -> torch.Tensor:
         {},
         {"augment": True},
         {"jitter": 0.3},
+        {"dimming": 0.8, "independent": 0.5},
         {"independent": 0.5, "augment": True, "jitter": 0.3},
     ],
 )
@@ -153,6 +158,21 @@ def test_jitter_changes_the_input_and_not_the_target() -> None:
 
     assert torch.equal(plain.target, jittered.target)
     assert not torch.allclose(ratio, torch.ones(()))
+
+
+def test_dimming_changes_the_target_and_the_input_stays_its_mean() -> None:
+    dataset = patches(dimming=0.8)
+    plain = patches()
+    changed = [
+        not torch.equal(plain[number].target[channel], dataset[number].target[channel])
+        for number in range(40)
+        for channel in (0, 1)
+    ]
+
+    assert 20 < sum(changed) < 60
+    for number in range(10):
+        patch = dataset[number]
+        assert torch.allclose(patch.input[0], patch.target.mean(dim=0), rtol=1e-6)
 
 
 def test_a_measured_mixture_is_cropped_with_the_channels() -> None:

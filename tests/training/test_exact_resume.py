@@ -76,6 +76,21 @@ def test_e5_any_number_of_workers_gives_the_same_run(
     assert server.state(run).equals(unbroken())
 
 
+def test_e5_a_run_whose_channels_are_dimmed_is_continued_exactly(
+    server: Server, unbroken: Unbroken, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    config = {"algorithm_params": {"dimming": 0.7}}
+    kill = {"step": 4, "number": int(signal.SIGKILL)}
+
+    assert server.train(run, config=config, signal=kill).code == -signal.SIGKILL
+    assert server.train(run, config=config, resume=True).code == 0
+
+    state = server.state(run)
+    assert state.equals(unbroken(**config))
+    assert not state.equals(unbroken())
+
+
 def test_e5_two_epochs_and_two_more_equal_four(
     server: Server, unbroken: Unbroken, tmp_path: Path
 ) -> None:
