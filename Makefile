@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ZOO := .zoo
+SCRIPTS := .scripts
 
 # No request leaves the machine while the project is checked.
 export VALIDATE_PYPROJECT_NO_NETWORK := 1
 
-.PHONY: help install check format docs test demo consumers zoo clean
+.PHONY: help install check format docs test demo consumers models cards zoo clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -48,8 +49,13 @@ demo: install ## the whole way on a generated sample, in demo/
 	$(BIN)/denoisplit demo --out demo --overwrite
 
 # About 3 GB in the user's cache folder, built once; needs Java 11 and Maven beside Python.
-consumers: install ## build the engines of Fiji, QuPath, ilastik and the zoo that check runs
+consumers: install $(SCRIPTS)/.installed ## build the engines of Fiji, QuPath, ilastik and the zoo that check runs
 	$(BIN)/denoisplit check --build-consumers
+
+# ImageJ and Groovy (10 MB), in which tests run the scripts of model cards.
+$(SCRIPTS)/.installed: tests/export/scripts/pom.xml
+	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(SCRIPTS)
+	@touch $@
 
 # A server like the zoo's on this machine, in an environment of its own (about 610 MB): newer releases
 # of sqlmodel stop it at its start. Tests that upload are skipped without it.
@@ -60,6 +66,13 @@ $(ZOO)/.installed:
 	$(ZOO)/bin/python -m pip install --quiet "hypha[s3]==0.21.137" "moto[server]==5.2.5" requests httpx \
 		"sqlmodel<0.0.28" "sqlalchemy<2.1"
 	@touch $(ZOO)/.installed
+
+# From the images in ../shared/data; at most 40 minutes each on two cores. What is finished is not repeated.
+models: install ## train, measure, export and check the demonstration models, in models/
+	$(BIN)/denoisplit models
+
+cards: install ## render model_cards/ from recipes and committed figures
+	$(BIN)/denoisplit models --only-cards
 
 clean: ## remove what was built, but not .venv
 	rm -rf build dist demo docs/_build .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis

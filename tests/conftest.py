@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: real images beside the repository, small inputs."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,14 @@ def zoo_environment() -> Path:
     if not python.is_file():
         skip_or_fail("zoo", f"no rehearsal server in {folder}: run `make zoo`")
     return python
+
+
+@pytest.fixture(scope="session")
+def script_jars() -> Path:
+    """Folder with the jars of ImageJ and Groovy: .scripts, or DENOISPLIT_SCRIPTS."""
+    folder = Path(os.environ.get("DENOISPLIT_SCRIPTS", REPOSITORY / ".scripts"))
+    if not list(folder.glob("ij-*.jar")) or not list(folder.glob("groovy-*.jar")):
+        skip_or_fail("consumers", f"no ImageJ and Groovy in {folder}: run `make consumers`")
+    if shutil.which("java") is None:
+        skip_or_fail("consumers", "no java: install Java 11 or newer")
+    return folder

@@ -22,8 +22,6 @@ FORMAT_VERSION = "0.5.9"
 TILE = 512
 """Side of the fixed tile in pixels: the one size that all tools feed alike."""
 
-_DATASET_FORMAT = "0.3.0"
-
 DECLARED_TORCH = "2.7.1"
 """Release that the package asks for: archives load in it, and conda-forge has it."""
 
@@ -117,7 +115,7 @@ def describe(recipe: Recipe, description: Description) -> dict[str, Any]:
         "cite": [_facts(citation) for citation in recipe.cite],
         "git_repo": recipe.git_repo,
         "parent": None if recipe.parent is None else {"id": recipe.parent},
-        "training_data": _dataset(recipe),
+        "training_data": None if recipe.dataset_id is None else {"id": recipe.dataset_id},
         "tags": [*_TAGS, *(tag for tag in recipe.tags if tag not in _TAGS)],
         "links": list(_LINKS),
         "documentation": README_FILE,
@@ -219,13 +217,6 @@ def _axes(
         {"type": "space", "id": "y", **y},
         {"type": "space", "id": "x", **x},
     ]
-
-
-def _dataset(recipe: Recipe) -> dict[str, Any] | None:
-    """Describe the published images in place: few data sets have an identifier in the zoo."""
-    if recipe.dataset is None:
-        return None
-    return {"type": "dataset", "format_version": _DATASET_FORMAT, **_facts(recipe.dataset)}
 
 
 def _weights(file: _Files, settings: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:

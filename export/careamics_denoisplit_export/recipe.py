@@ -147,7 +147,9 @@ class Recipe(_Facts):
     parent: Annotated[Line, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_./-]*$")] | None = None
     """Identifier in the zoo of the model that this one was trained from."""
     dataset: Dataset | None = None
-    """The published images that the model was trained on."""
+    """The published images that the model was trained on, for the model card."""
+    dataset_id: Annotated[Line, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_./-]*$")] | None = None
+    """Identifier in the zoo of the data set that the model was trained on."""
     training_data: Text | None = None
     """Which images the model was trained on and where they come from."""
     validation: Text | None = None

@@ -27,6 +27,7 @@ _EXAMPLES: dict[str, Any] = {
     "timestamp": "2026-11-22T12:00:00Z",
     "emoji": "\N{DNA DOUBLE HELIX}",
     "parent": "affable-otter",
+    "dataset_id": "humorous-owl",
     "independence": "Other dishes of the same day in training, validation and test",
     "external_validation": "2 dB less on 4 fields of another laboratory",
     "uses": "Showing both structures in live cells that carry one label",

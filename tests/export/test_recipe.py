@@ -119,14 +119,15 @@ def test_the_examples_of_a_template_are_allowed_values(
     trained: TrainedModel, tmp_path: Path
 ) -> None:
     """Whoever removes every comment sign before a field gets a recipe that is read."""
-    lines = recipe_template(trained).splitlines()
-    fields = [*Recipe.model_fields, "  - github_user", "    affiliation", "    orcid",
-              "    github_user"]  # fmt: skip
+    head, *fields = recipe_template(trained).split("\n\n")
+    lines = "\n\n".join(fields).splitlines()
+    assert "denoisplit export RUN" in head
     kept = [
-        line.removeprefix("# ").replace("#     ", "    ")
+        line.removeprefix("# ")
         for line in lines
         if not line.startswith("# ")
-        or any(line.removeprefix("# ").startswith(f"{field}:") for field in fields)
+        or line.startswith("#  ")
+        or any(line.startswith(f"# {field}:") for field in Recipe.model_fields)
     ]
 
     recipe = load_recipe(write(tmp_path, "\n".join(kept)))
@@ -134,4 +135,7 @@ def test_the_examples_of_a_template_are_allowed_values(
     assert recipe.bit_depth == 16
     assert recipe.authors[0].orcid == "0000-0002-1825-0097"
     assert recipe.maintainers[0].github_user == "name"
+    assert recipe.packaged_by[0].name == "Full name"
+    assert recipe.dataset is not None
+    assert recipe.dataset.cite[0].doi == "10.5281/zenodo.1"
     assert recipe.test_image == tmp_path / "mixture.tif"

@@ -36,6 +36,12 @@ class Completeness(NamedTuple):
     missing: tuple[str, ...]
     """Keys that could be given without breaking a rule."""
 
+    @property
+    def words(self) -> str:
+        """Both in one line."""
+        more = f"; could be given: {', '.join(self.missing)}" if self.missing else ""
+        return f"metadata: {self.share:.0%} of the keys that the zoo counts{more}"
+
 
 def metadata_completeness(rdf: Mapping[str, Any]) -> Completeness:
     """Count the keys of a description with bioimageio.spec, whose number the zoo takes.
