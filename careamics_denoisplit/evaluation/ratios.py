@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,7 @@ def _scored(
     mixed_truth: Float[np.ndarray, "y x"],
 ) -> dict[str, Any]:
     pairs = list(zip(scene.truth, mean, strict=True))
-    scores = {
+    scores: dict[str, Iterable[float]] = {
         "psnr": [metrics.psnr_range_invariant(t, m) for t, m in pairs],
         "leakage": metrics.leakage(mean, scene.truth),
         "leakage_mixture": metrics.mixture_leakage(mixture, scene.truth),

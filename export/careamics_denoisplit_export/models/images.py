@@ -86,7 +86,8 @@ def noisy_nf1(shared: Path, folder: Path) -> Fields:
         )
         for part, fields in NF1_FIELDS.items()
     }
-    fields = Fields(**parts, third=folder / "H12_actin_clean.tif")
+    third = folder / "H12_actin_clean.tif"
+    fields = Fields(parts["train"], parts["val"], parts["test"], third)
     if all(path.is_file() for path in fields.files):
         return fields
     script = shared / "make_noisy.py"
@@ -97,8 +98,7 @@ def noisy_nf1(shared: Path, folder: Path) -> Fields:
     if done.returncode:
         raise FaultError(f"{script} failed with exit code {done.returncode}.")
     # The script's own unit: 20 counts for each gray value, above an offset of 200.
-    third = tifffile.imread(source).astype(np.float32) * 20 + 200
-    tifffile.imwrite(folder / "H12_actin_clean.tif", third)
+    tifffile.imwrite(third, tifffile.imread(source).astype(np.float32) * 20 + 200)
     return fields
 
 
@@ -126,7 +126,7 @@ def rows_of_hagen(shared: Path, folder: Path) -> Fields:
         )
         for part in HAGEN_ROWS
     }
-    fields = Fields(**parts)
+    fields = Fields(parts["train"], parts["val"], parts["test"])
     if all(path.is_file() for path in fields.files):
         return fields
     whole = {

@@ -172,9 +172,9 @@ class Making:
     def _train(self) -> None:
         run = self.folder / "run"
         go_on = (run / "checkpoints" / "last.ckpt").is_file()
+        how = "--resume" if go_on else "--overwrite"
         self._command(
-            *("train", self.folder / "config.yaml", "--run", run),
-            *("--resume",) if go_on else ("--overwrite",),
+            *("train", self.folder / "config.yaml", "--run", run, how),
             *_named("--channel", self.fields.train.noisy),
             *_named("--val", self.fields.val.noisy),
             *("--noise-model", self.folder / "noise"),
@@ -231,10 +231,11 @@ class Making:
 
     def _try_unfamiliar(self) -> None:
         third = self.fields.third
+        more = [] if third is None else ["--third", str(third)]
         self._command(
-            *("trials", self.folder / "run", "--samples", str(PACKAGE_SAMPLES)),
+            *("trials", self.folder / "run", *_option(self.spread)),
             *_scored(self.fields.test),
-            *(("--third", third) if third is not None else ()),
+            *more,
             *("--json", self.folder / "trials.json", "--overwrite"),
         )
 
@@ -329,7 +330,7 @@ class Making:
         write_whole(card, text.encode())
         return [document, card]
 
-    def _command(self, *words: str | Path) -> None:
+    def _command(self, *words: object) -> None:
         """Run one command of the program, in a process of its own.
 
         Raises

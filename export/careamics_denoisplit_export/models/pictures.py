@@ -80,7 +80,7 @@ def draw_split(example: Example) -> bytes:
     truth, mean = example.truth[:, *part], example.mean[:, *part]
     ranges = [np.percentile(channel, _RANGE) for channel in truth]
     _gray(axes[0][0], example.mixture[part], np.percentile(example.mixture[part], _RANGE))
-    axes[0][0].set_title("mixture, as recorded")
+    axes[0][0].set_title("mixture")
     axes[1][0].imshow(_overlay(mean, ranges), interpolation="nearest")
     axes[1][0].set_title("split, superimposed")
     axes[2][0].imshow(_overlay(truth, ranges), interpolation="nearest")
@@ -88,14 +88,13 @@ def draw_split(example: Example) -> bytes:
     for column, name in enumerate(names, start=1):
         channel, colour = column - 1, _COLOURS[(column - 1) % len(_COLOURS)]
         colours = LinearSegmentedColormap.from_list(name, [(0, 0, 0), colour])
-        rows = (("split", mean), ("truth", truth))
-        for row, (what, values) in enumerate(rows):
+        for row, what, values in ((0, "split", mean), (2, "truth", truth)):
             low, high = ranges[channel]
             axes[row][column].imshow(
                 values[channel], cmap=colours, vmin=low, vmax=high, interpolation="nearest"
             )
             axes[row][column].set_title(f"{name}, {what}")
-        _uncertainty(axes[2][column], example, channel, part)
+        _uncertainty(axes[1][column], example, channel, part)
     return _png(figure)
 
 

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 from careamics_denoisplit.checkpoint import TrainedModel, save_model
+from careamics_denoisplit.cli.app import app
 from careamics_denoisplit.config import load_configuration
 from careamics_denoisplit.errors import FaultError
 from careamics_denoisplit.evaluation import evaluate
@@ -124,6 +125,30 @@ def test_a_training_counts_as_finished_after_its_last_epoch(making: Making) -> N
     (run / "logs" / "metrics.csv").write_text("\n".join([*rows, "2,300,109.0"]))
     assert making._is_trained()
     assert making._training_seconds() == 109.0
+
+
+def test_every_command_is_one_that_users_can_type(
+    making: Making, distilled: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(making.folder / "run" / "model", distilled)
+    typed: list[list[str]] = []
+    monkeypatch.setattr(Making, "_command", lambda _, *words: typed.append([*map(str, words)]))
+
+    making._fit_noise()
+    making._train()
+    making._calibrate("--spread", "distilled")
+    making._distil()
+    making._score()
+    making._try_unfamiliar()
+    making._check()
+
+    assert [words[0] for words in typed] == [
+        *("noise-model", "train", "calibrate", "distil", "evaluate", "trials", "check"),
+    ]
+    assert typed[4][2:4] == ["--spread", "distilled"]
+    for words in typed:
+        _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+        assert bound.arguments
 
 
 def test_a_command_that_fails_stops_the_making(
