@@ -20,7 +20,7 @@ from careamics_denoisplit.tile_plans import TOOLS, Tool, ToolPlan, plan_tiles
 from careamics_denoisplit_export.consumers import CONSUMERS, Consumer, build_consumers
 from careamics_denoisplit_export.consumers.checking import check_consumers, settle
 from careamics_denoisplit_export.consumers.comparing import difference
-from careamics_denoisplit_export.consumers.processes import Answer, Run
+from careamics_denoisplit_export.consumers.processes import Answer, Cost, Run
 from careamics_denoisplit_export.consumers.python import Options
 from careamics_denoisplit_export.rules.findings import Finding, Report
 from careamics_denoisplit_export.rules.subject import Subject, open_subject
@@ -37,6 +37,7 @@ class Pretended:
     problems: tuple[str, ...] = ()
     failure: str = ""
     builds: list[str] = field(default_factory=list)
+    costs: dict[str, Cost] = field(default_factory=dict)
     engine: str = "none"
 
     def is_built(self) -> bool:
@@ -55,7 +56,8 @@ class Pretended:
         if self.failure:
             raise FaultError(self.failure)
         outputs = {run.name: self.predict(run, weights) for run in runs}
-        return Answer({"none": "0"}, outputs, dict.fromkeys(outputs, 4), self.problems)
+        tiles = dict.fromkeys(outputs, 4)
+        return Answer({"none": "0"}, outputs, tiles, self.problems, self.costs)
 
     def predict(self, run: Run, weights: Path) -> np.ndarray:
         script = torch.jit.load(weights)
@@ -99,6 +101,17 @@ def test_a_consumer_with_the_right_numbers_passes(subject: Subject) -> None:
     assert good["seams"]["fiji"]["maximum"] > 0
     assert read["max_abs_difference"] is None
     assert json.loads(json.dumps([good, read])) == [good, read]
+
+
+def test_what_one_tile_takes_is_told_where_the_program_tells_it(subject: Subject) -> None:
+    costs = {"test": Cost(9.0, 2**30), "fiji": Cost(6.0, 3 * 2**30)}
+
+    told, untold = check(subject, Pretended(costs=costs), Pretended("silent"))
+
+    # Time without that of the first run, which compiles; memory before the large image came.
+    assert told["tile"] == {"seconds": 1.5, "peak_bytes": 2**30}
+    assert "1.50 s a tile" in told["message"]
+    assert "tile" not in untold
 
 
 def test_a_consumer_with_other_numbers_fails(subject: Subject) -> None:

@@ -29,7 +29,7 @@ from careamics_denoisplit_export.consumers.folders import (
     run_build_step,
 )
 from careamics_denoisplit_export.consumers.java import FIJI, QUPATH_07, JavaConsumer
-from careamics_denoisplit_export.consumers.processes import Run, ask
+from careamics_denoisplit_export.consumers.processes import Cost, Run, ask
 from careamics_denoisplit_export.consumers.python import OLD_READER
 
 IMAGE = np.random.default_rng(4).normal(100, 20, (700, 600)).astype(np.float32)
@@ -54,7 +54,8 @@ finished = []
 for run in job["runs"]:
     data = pathlib.Path(run["input"]).read_bytes()
     pathlib.Path(run["output"]).write_bytes(2 * data)
-    finished.append({"tiles": run["side"], "channels": 2})
+    told = {"seconds": 1.5, "peak_bytes": 2**30} if run["halo"] else {}
+    finished.append({"tiles": run["side"], "channels": 2, **told})
 report = {"versions": {"fake": "1.0"}, "runs": finished, "problems": job["problems"]}
 pathlib.Path(job["report"]).write_text(json.dumps(report))
 """
@@ -82,6 +83,7 @@ def test_an_answer_holds_versions_results_and_problems(
     assert answer.versions == {"fake": "1.0"}
     assert answer.problems == ("a blemish",)
     assert answer.tiles == {"test": 7, "fiji": 9}
+    assert answer.costs == {"test": Cost(), "fiji": Cost(1.5, 2**30)}
     assert answer.outputs["test"].shape == (2, 700, 600)
     np.testing.assert_array_equal(answer.outputs["fiji"], np.stack([IMAGE[:50]] * 2))
 
