@@ -119,8 +119,9 @@ def _training_facts(trained: TrainedModel) -> dict[str, Any]:
     """Say what was trained, and how."""
     config = trained.config
     algorithm, data = config.algorithm_config, config.data_config
-    network = algorithm.model
+    network, origin = algorithm.model, config.training_config.origin
     return {
+        "origin": None if origin is None else origin.name,
         "algorithm": algorithm.algorithm,
         "filters": network.filters,
         "latent_channels": list(network.latent_channels),
