@@ -207,6 +207,19 @@ def test_a_card_has_the_chapters_of_the_zoo(facts: dict[str, Any], recipe: Any) 
     assert "### Validation on external data" in card
 
 
+@pytest.mark.parametrize(
+    ("pairing", "words"), [(0.5, "in 50 % of the crops"), ("independent", "in all of the crops")]
+)
+def test_a_card_says_how_channels_were_put_together(
+    facts: dict[str, Any], recipe: Any, pairing: float | str, words: str
+) -> None:
+    changed = Card(recipe, facts | {"pairing": pairing, "dimming": 0.75}).render()
+
+    assert f"{words} the channels come from different places" in changed
+    assert "channels dimmed by up to 75 %" in changed
+    assert "different places" not in Card(recipe, facts).render()
+
+
 def test_figures_that_are_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"command": "predict"}')
     (tmp_path / "b.json").write_text('{"command": "evaluate", "channels": [], "spread": "none"}')

@@ -163,11 +163,9 @@ class Making:
         config = create_denoisplit_config(
             plan.name, plan.channel_names, "laptop", num_epochs=plan.epochs
         )
-        if plan.pairing is not None:
-            plain = config.to_plain()
-            plain["algorithm_config"]["pairing"] = plan.pairing
-            config = configuration_from_dict(plain)
-        save_configuration(config, self.folder / "config.yaml")
+        plain = config.to_plain()
+        plain["algorithm_config"] |= plan.algorithm
+        save_configuration(configuration_from_dict(plain), self.folder / "config.yaml")
 
     def _train(self) -> None:
         run = self.folder / "run"

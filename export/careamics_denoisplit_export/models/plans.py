@@ -1,9 +1,10 @@
 """What each published model is trained on, and for how long."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from careamics_denoisplit_export.models.images import Fields, noisy_nf1, rows_of_hagen
 
@@ -22,9 +23,9 @@ class ModelPlan:
         Makes the images, from the folder of shared images into another, and says where they are.
     epochs : int
         Epochs of training with the preset `laptop`.
-    pairing : float or None
-        Share of the crops whose channels come from different places; None keeps the fields
-        together, as they were recorded.
+    algorithm : mapping
+        Settings of the algorithm that differ from the preset, such as `pairing`: the share of the
+        crops whose channels come from different places.
     align : bool
         Whether clean and noisy images differ in gain and offset.
     source : str
@@ -36,7 +37,7 @@ class ModelPlan:
     prepare: Callable[[Path, Path], Fields]
     epochs: int
     source: str
-    pairing: float | None = None
+    algorithm: Mapping[str, Any] = field(default_factory=dict)
     align: bool = False
 
 
@@ -57,7 +58,7 @@ PLANS: Mapping[str, ModelPlan] = MappingProxyType(
                 ("actin", "mito"),
                 rows_of_hagen,
                 epochs=20,
-                pairing=0.5,
+                algorithm={"pairing": 0.5},
                 align=True,
                 source="Hagen et al., GigaScience 10(5), giab032, GigaDB 100888, CC0; 8-bit copy",
             ),

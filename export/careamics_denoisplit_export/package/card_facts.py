@@ -133,6 +133,8 @@ def _training_facts(trained: TrainedModel) -> dict[str, Any]:
         "patch": list(getattr(data.patching, "patch_size", ())),
         "batch": data.batch_size,
         "kl_weight": algorithm.kl_weight,
+        "pairing": algorithm.pairing,
+        "dimming": algorithm.dimming,
         "training_seed": algorithm.seed,
         "noise_models": [
             [

@@ -54,7 +54,9 @@ def making(tmp_path: Path) -> Making:
     recipes.mkdir()
     cards.mkdir()
     (recipes / "tiny.yaml").write_text(RECIPE)
-    plan = ModelPlan("tiny", ("er", "actin"), prepare, epochs=3, pairing=0.5, source="drawn")
+    plan = ModelPlan(
+        "tiny", ("er", "actin"), prepare, epochs=3, algorithm={"pairing": 0.5}, source=""
+    )
     folder = tmp_path / "models" / "tiny"
     return Making(plan, tmp_path, folder, recipes, cards, lambda _: None)
 

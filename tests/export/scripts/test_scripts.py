@@ -40,7 +40,8 @@ def run(script_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     def start(mode: str, text: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         script = folder / f"{mode}.txt"
         script.write_text(text, encoding="utf-8")
-        command = ["java", "-cp", str(script_jars / "*"), str(HERE / "RunScripts.java")]
+        java = ["java", "-XX:TieredStopAtLevel=1", "-cp", str(script_jars / "*")]
+        command = [*java, str(HERE / "RunScripts.java")]
         return subprocess.run(
             [*command, mode, str(script), *map(str, arguments)],
             capture_output=True,
