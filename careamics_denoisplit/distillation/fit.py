@@ -112,7 +112,7 @@ def fit_spread_head(
         with _calm(), _interruptible():
             trainer = lightning.Trainer(
                 accelerator="cpu" if place.type == "cpu" else "auto",
-                devices=1 if place.index is None else [place.index],
+                devices=[place.index or 0] if place.type == "cuda" else 1,
                 max_epochs=1,
                 val_check_interval=interval,
                 num_sanity_val_steps=0,
@@ -159,7 +159,7 @@ def draw_samples(
         return torch.cat((drawn, -drawn))
 
     twice = Features(tuple(torch.cat((each, each)) for each in features.levels), features.size)
-    return network.decode(twice, paired, compute_kl=False).prediction.unflatten(0, (2, -1))
+    return torch.stack(network.decode(twice, paired, compute_kl=False).prediction.chunk(2))
 
 
 class _Distiller(lightning.LightningModule):

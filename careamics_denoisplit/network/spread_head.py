@@ -27,8 +27,10 @@ class SpreadOutput(NamedTuple):
 class SpreadHead(nn.Module):
     """Predict mean and spread of posterior samples from one pass with posterior-mean latents.
 
-    It is fitted after training, from single samples, while the network stays as it is. A fresh
-    head corrects nothing and predicts a spread of 1.
+    It is fitted after training, from single samples, while the network stays as it is. The mean
+    is corrected in units of the spread: measured on a trained network, both came closer to 200
+    samples than with a correction in units of the data. A fresh head corrects nothing and
+    predicts a spread of 1.
 
     Parameters
     ----------
@@ -72,8 +74,9 @@ class SpreadHead(nn.Module):
         """
         seen = nn.functional.elu(self.look(nn.functional.elu(self.narrow(features))))
         planes = nn.functional.pixel_shuffle(self.out(seen), self.stem_stride)
-        correction, log_std = crop_centrally(planes, size).chunk(2, dim=1)
-        return SpreadOutput(correction, log_std.clamp(SMALLEST_LOG_STD, LARGEST_LOG_STD))
+        shift, log_std = crop_centrally(planes, size).chunk(2, dim=1)
+        log_std = log_std.clamp(SMALLEST_LOG_STD, LARGEST_LOG_STD)
+        return SpreadOutput(shift * log_std.detach().exp(), log_std)
 
     @torch.no_grad()
     def start_from(self, log_std: Float[Tensor, " c"]) -> None:

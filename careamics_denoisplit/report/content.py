@@ -15,7 +15,7 @@ from careamics_denoisplit.checkpoint import TrainedModel, load_model
 from careamics_denoisplit.config import DenoiSplitConfiguration, load_configuration
 from careamics_denoisplit.errors import CheckpointError, DenoiSplitError
 from careamics_denoisplit.evaluation import load_scores
-from careamics_denoisplit.files import read_json, safe_name
+from careamics_denoisplit.files import did_you_mean, read_json, safe_name
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelReport
 from careamics_denoisplit.noise_model.picture import draw_report
 from careamics_denoisplit.report.figures import draw_calibration, draw_noise, draw_training
@@ -118,7 +118,8 @@ def gather(run: Path) -> Content:
     path = run / "config.yaml"
     if not path.is_file():
         raise CheckpointError(
-            f"{run} is no run: it has no config.yaml. Give the folder of a training."
+            f"{run} is no run: it has no config.yaml.{did_you_mean(run)} Give the folder of a "
+            "training."
         )
     config = load_configuration(path)
     trained = _model_of(run)
@@ -130,7 +131,7 @@ def gather(run: Path) -> Content:
     return Content(
         title=str(config.experiment_name),
         run=run.resolve().name,
-        settings=_settings(config),
+        settings=(*_settings(config), *_one_pass(trained)),
         configuration=path.read_text(encoding="utf-8"),
         training=_figure(draw_training(rows, config.channel_names), "svg+xml", _TRAINING),
         training_words=_training_words(rows, config),
@@ -191,6 +192,13 @@ def _settings(config: DenoiSplitConfiguration) -> tuple[tuple[str, str], ...]:
     if training.origin is not None:
         pairs["Started from"] = f"the weights of {training.origin.name}"
     return tuple(pairs.items())
+
+
+def _one_pass(trained: TrainedModel | None) -> tuple[tuple[str, str], ...]:
+    """Say what the gates of the one-pass spread found, where there is one."""
+    if trained is None or trained.distillation is None:
+        return ()
+    return (("Mean and spread in one pass", trained.distillation.words()),)
 
 
 def _training_words(rows: list[dict[str, str]], config: DenoiSplitConfiguration) -> str:

@@ -214,7 +214,8 @@ def test_the_command_takes_the_images_of_the_training_and_says_what_the_gates_fo
     stored.write_text(text)
     write_manifest(copied / "model")
 
-    code = command(["distil", str(copied), "--json", str(tmp_path / "found.json"), "--overwrite"])
+    words = ["distil", str(copied), "--axes", "YX", "--json", str(tmp_path / "found.json")]
+    code = command([*words, "--overwrite"])
 
     said = capsys.readouterr()
     assert code == 0, said.err
