@@ -76,7 +76,9 @@ class SpreadHead(nn.Module):
         planes = nn.functional.pixel_shuffle(self.out(seen), self.stem_stride)
         shift, log_std = crop_centrally(planes, size).chunk(2, dim=1)
         log_std = log_std.clamp(SMALLEST_LOG_STD, LARGEST_LOG_STD)
-        return SpreadOutput(shift * log_std.detach().exp(), log_std)
+        # The fit of the mean leaves the spread alone; packages hold no operator for that.
+        width = log_std.detach() if log_std.requires_grad else log_std
+        return SpreadOutput(shift * width.exp(), log_std)
 
     @torch.no_grad()
     def start_from(self, log_std: Float[Tensor, " c"]) -> None:
