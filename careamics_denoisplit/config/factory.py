@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from careamics_denoisplit.config.algorithm import (
     GAUSSIAN_ALGORITHMS,
+    NOISE_MODEL_ALGORITHMS,
     AlgorithmName,
     Mixing,
     ScheduleName,
@@ -260,6 +261,7 @@ def _algorithm(
         "algorithm": algorithm,
         "channel_names": names,
         "model": network,
+        "kl_weight": _kl_weight(names, preset, algorithm),
         "free_bits": 0.0 if algorithm in ("musplit", "hdn_musplit") else 1.0,
         "optimizer": {
             "name": options.get("optimizer", "Adamax"),
@@ -272,6 +274,11 @@ def _algorithm(
         "augment": preset.augment if augment is None else augment,
         "seed": seed,
     } | options.get("algorithm_params", {})
+
+
+def _kl_weight(names: Sequence[str], preset: Preset, algorithm: AlgorithmName) -> float:
+    """Choose the weight of the divergence; that of the bound needs the likelihood of pixels."""
+    return 1.0 / len(names) if preset.bound and algorithm in NOISE_MODEL_ALGORITHMS else 1.0
 
 
 def _schedule(

@@ -56,6 +56,23 @@ def test_the_paper_preset_is_the_published_setting() -> None:
     assert training.early_stopping_params["monitor"] == "val_loss"
 
 
+@pytest.mark.parametrize(
+    ("names", "algorithm", "weight"),
+    [
+        (("er", "actin"), "denoisplit", 1 / 2),
+        (("er", "actin", "nuclei", "golgi"), "denoisplit", 1 / 4),
+        (("er",), "hdn", 1.0),
+        (("er", "actin"), "altered_musplit", 1.0),
+    ],
+)
+def test_the_laptop_preset_weighs_the_divergence_as_the_lower_bound_does(
+    names: tuple[str, ...], algorithm: Any, weight: float
+) -> None:
+    config = create_denoisplit_config("x", names, "laptop", algorithm=algorithm)
+
+    assert config.algorithm_config.kl_weight == weight
+
+
 def test_musplit_has_a_gaussian_head_no_free_bits_and_small_patches() -> None:
     config = create_denoisplit_config("x", ("er", "actin"), "paper", algorithm="musplit")
 

@@ -242,7 +242,7 @@ def test_c4_what_does_not_alter_weights_may_change(path: tuple[str, ...], value:
     ("path", "value"),
     [
         (("algorithm_config", "seed"), 4),
-        (("algorithm_config", "kl_weight"), 0.5),
+        (("algorithm_config", "kl_weight"), 0.25),
         (("algorithm_config", "optimizer", "parameters", "lr"), 0.5),
         (("algorithm_config", "model", "dropout"), 0.3),
         (("data_config", "batch_size"), 2),
