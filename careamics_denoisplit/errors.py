@@ -18,6 +18,10 @@ class DataError(InputError):
     """An image, array or folder cannot be used as it is."""
 
 
+class AxesError(DataError):
+    """Nothing says what the axes of an image are, or what says it contradicts the image."""
+
+
 class ConfigurationError(InputError):
     """A setting is unknown, of the wrong type, or contradicts another one."""
 

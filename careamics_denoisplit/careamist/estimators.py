@@ -1,5 +1,6 @@
 """From careamics' words for a prediction to the estimator and its calibration."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -96,7 +97,8 @@ def calibration_of(
     estimator : Estimator
         Spread and number of samples.
     method : {"scalar", "joint"} or None
-        None takes the one that is applied by default, `CalibrationSet.applied`.
+        None takes the one that is applied by default, `CalibrationSet.applied`; one that was not
+        fitted is warned of.
 
     Raises
     ------
@@ -109,6 +111,14 @@ def calibration_of(
     name = estimator_name(estimator.spread, estimator.n_samples)
     chosen = method or calibrations.applied(name)
     if chosen is None or calibrations.get(name, chosen) is None:
+        if method is not None:
+            warnings.warn(
+                f"The {method} calibration was not fitted for {name} (fitted: "
+                f"{calibrations.words()}): the std is the plain spread. Calibrate with this "
+                "method, or leave out `method` to take the one that is applied.",
+                UserWarning,
+                stacklevel=3,
+            )
         return None
 
     def calibrate(

@@ -33,7 +33,7 @@ from careamics_denoisplit.data.study import (
     structure,
     tile_places,
 )
-from careamics_denoisplit.errors import InputError
+from careamics_denoisplit.errors import AxesError, InputError
 from careamics_denoisplit.images import (
     ChannelReport,
     Image,
@@ -64,7 +64,7 @@ def check_data(
     patch_size: int | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> DataReport:
-    """Look for everything that spoils a training; nothing is written and nothing raised.
+    """Look for everything that spoils a training; nothing is written.
 
     Images are read in blocks: the check adds some 100 MB, however large they are.
 
@@ -91,6 +91,11 @@ def check_data(
     -------
     DataReport
         Findings; `passed` is false if there is a problem.
+
+    Raises
+    ------
+    AxesError
+        If nothing says what the axes of an image are: give `axes`.
     """
     check = _Check(tuple(channel_names), axes, patch_size)
     if check.attempt(lambda: check_channel_names([channel_identifier(n) for n in channel_names])):
@@ -151,6 +156,8 @@ class _Check:
             warnings.simplefilter("always")
             try:
                 result, refused = step(), False
+            except AxesError:
+                raise  # whoever asks can say it, and nothing is known without it
             except InputError as error:
                 self.problems.append(str(error))
                 result, refused = None, True

@@ -44,6 +44,8 @@ class Example(NamedTuple):
     """Whether `std` is calibrated; else it is the spread of the samples."""
     truth: Real[np.ndarray, "c y x"]
     """True channels on the scale of the prediction, gray values."""
+    pixel_size: tuple[float, float] | None = None
+    """Height and width of a pixel in micrometers, where known."""
 
 
 def evaluate(
@@ -142,7 +144,9 @@ def evaluate(
         if fitted is not None:
             n_known += hash_of(scene.mixture, truth) in fitted.fitted_on.sha256
         if example is None:
-            example = _example(trained, scene, estimate, truth, estimator, chosen)
+            example = _example(trained, scene, estimate, truth, estimator, chosen)._replace(
+                pixel_size=scenes.pixel_size
+            )
     scores = {
         "version": _version(),
         "command": "evaluate",

@@ -44,7 +44,8 @@ class Scene:
 class Scenes:
     """Scenes of a data set, read one at a time; sizes and pixels were checked when opened.
 
-    Build one with `open_scenes`.
+    Build one with `open_scenes`. `pixel_size` is height and width of a pixel in micrometers, None
+    where no image tells it, or images differ.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Scenes:
         channels: Sequence[Sequence[Plane]] | None,
         statistics: Statistics,
         messages: Sequence[str],
+        pixel_size: tuple[float, float] | None = None,
     ) -> None:
         self.names = tuple(names)
+        self.pixel_size = pixel_size
         self.warnings = tuple(messages)
         self._truth = truth
         self._mixture = mixture
@@ -143,7 +146,9 @@ def open_scenes(
         _require_same_sizes("mixture", mixed, opened.channels[0], names[0])
     messages = _check_pixels(images)
     lead = mixed or (noisy or opened.channels)[0]
-    return Scenes(_names(lead), opened.channels, mixed, noisy, statistics, messages)
+    sizes = {image.pixel_size for image in images if image.pixel_size is not None}
+    pixel_size = sizes.pop() if len(sizes) == 1 else None
+    return Scenes(_names(lead), opened.channels, mixed, noisy, statistics, messages, pixel_size)
 
 
 def align_truth(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from careamics_denoisplit.errors import DataError
+from careamics_denoisplit.errors import AxesError, DataError
 
 LETTERS = "STCZYX"
 # More leading planes than this are taken for a series, fewer for channels.
@@ -74,14 +74,14 @@ def resolve_axes(
 
     Raises
     ------
-    DataError
+    AxesError
         If letters are unknown, double or missing, do not fit the shape, contradict the source, or
         if nothing says what an axis is; the message shows axes and shape side by side.
     """
     if given is not None:
         letters = check_axes(given, shape, what)
         if found is not None and "?" not in found and not _agree(letters, found, binding):
-            raise DataError(
+            raise AxesError(
                 f"{what} names its axes {side_by_side(found, shape)}, but the axes given are "
                 f"{side_by_side(letters, shape)}. Leave `axes` out or correct it."
             )
@@ -110,7 +110,7 @@ def check_axes(axes: str, shape: tuple[int, ...], what: str) -> str:
 
     Raises
     ------
-    DataError
+    AxesError
         If they do not fit; the message shows axes and shape side by side.
     """
     letters = axes.upper()
@@ -118,13 +118,13 @@ def check_axes(axes: str, shape: tuple[int, ...], what: str) -> str:
     unknown = sorted(set(letters) - set(LETTERS))
     double = sorted({letter for letter in letters if letters.count(letter) > 1})
     if unknown:
-        raise DataError(f"{beside}; unknown letter {', '.join(unknown)}. Use letters of {LETTERS}.")
+        raise AxesError(f"{beside}; unknown letter {', '.join(unknown)}. Use letters of {LETTERS}.")
     if double:
-        raise DataError(f"{beside}; {', '.join(double)} stands twice. Use each letter once.")
+        raise AxesError(f"{beside}; {', '.join(double)} stands twice. Use each letter once.")
     if not {"Y", "X"} <= set(letters):
-        raise DataError(f"{beside}; Y and X are both needed. Name the two axes of the plane.")
+        raise AxesError(f"{beside}; Y and X are both needed. Name the two axes of the plane.")
     if len(letters) != len(shape):
-        raise DataError(
+        raise AxesError(
             f"{beside}; {len(letters)} letters do not fit {len(shape)} axes. "
             "Give one letter for each axis."
         )
@@ -216,14 +216,14 @@ def _guess_channel(
 
 def _refuse_channels_last(shape: tuple[int, ...], what: str) -> None:
     if len(shape) >= 3 and shape[-1] <= 4 and min(shape[-3:-1]) > 8:
-        raise DataError(
+        raise AxesError(
             f"{what} has the shape {shape}: its last axis looks like colors or channels. Pass "
             f"`axes=` ending in YXC, or save one gray image per channel."
         )
 
 
-def _unclear(shape: tuple[int, ...], what: str) -> DataError:
-    return DataError(
+def _unclear(shape: tuple[int, ...], what: str) -> AxesError:
+    return AxesError(
         f"{what} has the shape {shape} and nothing says what its axes are. Pass `axes=`, one "
         f"letter of {LETTERS} for each axis, such as {LETTERS[-max(len(shape), 2) :]}."
     )

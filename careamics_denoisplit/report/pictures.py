@@ -61,6 +61,7 @@ def write_result(run: Path | str, example: Example) -> Path:
         example.channel_names,
         truth=example.truth,
         calibrated=example.calibrated,
+        pixel_size=example.pixel_size,
     )
     write_whole(path, picture)
     return path

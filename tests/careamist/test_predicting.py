@@ -187,6 +187,15 @@ def test_a_format_is_chosen_by_the_words_of_careamics(
     assert np.load(custom[0]).shape == (2, 96, 96)
 
 
+def test_a_calibration_that_was_not_fitted_is_warned_of(
+    careamist: DenoiSplitCAREamist, fields: ModuleType
+) -> None:
+    with pytest.warns(UserWarning, match=r"joint .* not fitted for samples-4 \(fitted: samples-4"):
+        found = careamist.predict(fields.MIXTURE, n_samples=4, method="joint")
+
+    assert not found.calibrated
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

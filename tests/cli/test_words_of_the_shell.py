@@ -30,6 +30,14 @@ def test_a5_unclear_axes_name_the_flag(
     assert "axes=" not in said
 
 
+def test_a5_unclear_axes_are_wrong_input_for_every_command(
+    unclear: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["data", "check", *unclear]) == 2
+
+    assert "nothing says what its axes are. Pass `--axes`" in capsys.readouterr().err
+
+
 def test_a5_unclear_axes_in_training_name_the_configuration(
     unclear: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
