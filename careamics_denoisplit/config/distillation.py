@@ -31,7 +31,7 @@ class DistillationConfig(BaseModel):
     """Crops of one step."""
     samples_per_step: Annotated[Literal[1, 2], BeforeValidator(refuse_truth)] = 2
     """Posterior samples of each crop and step; two are drawn with noise of opposite sign."""
-    learning_rate: Positive = 2e-3
+    learning_rate: Positive = 6e-3
     """Largest step of Adam; it falls to zero along half a cosine."""
     steps_per_validation: Count = 100
     """Steps between two validations, the best of which is kept."""

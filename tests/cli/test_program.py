@@ -30,6 +30,7 @@ COMMANDS = (
     ["train"],
     ["predict"],
     ["calibrate"],
+    ["distil"],
     ["evaluate"],
     ["report"],
     ["export"],
