@@ -4,6 +4,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from careamics_denoisplit.errors import PackageError
@@ -55,9 +56,9 @@ def read_zip(source: Path | bytes, name: str = "", *, folders: bool = False) -> 
     try:
         with file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
-            _require_sane(members, name, folders, MAX_FILES)
-            return {info.filename: _read(archive, info, name) for info in members}
-    except _DAMAGED as error:
+            require_sane(members, name, folders, MAX_FILES)
+            return {info.filename: b"".join(blocks_of(archive, info, name)) for info in members}
+    except DAMAGED as error:
         raise PackageError(f"{name} is no zip, or damaged: {error}. Get it again.") from error
 
 
@@ -78,12 +79,12 @@ def require_sane_zip(data: bytes, name: str) -> None:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _require_sane(archive.infolist(), name, folders=True, most=MAX_INNER_FILES)
-    except _DAMAGED as error:
+            require_sane(archive.infolist(), name, folders=True, most=MAX_INNER_FILES)
+    except DAMAGED as error:
         raise PackageError(f"{name} is damaged: {error}. Get it again.") from error
 
 
-_DAMAGED = (
+DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -92,9 +93,28 @@ _DAMAGED = (
     OSError,
     UnicodeDecodeError,
 )
+"""What zipfile raises where a zip is damaged."""
 
 
-def _require_sane(members: list[zipfile.ZipInfo], name: str, folders: bool, most: int) -> None:
+def require_sane(members: list[zipfile.ZipInfo], name: str, folders: bool, most: int) -> None:
+    """Refuse members whose names or declared sizes are traps, before any is read.
+
+    Parameters
+    ----------
+    members : list of zipfile.ZipInfo
+        The zip's own list.
+    name : str
+        How messages call the zip.
+    folders : bool
+        Whether members may lie in folders.
+    most : int
+        Largest number of members.
+
+    Raises
+    ------
+    PackageError
+        As `read_zip`.
+    """
     if len(members) > most:
         raise PackageError(f"{name} has {len(members)} members; at most {most} are read.")
     seen: set[str] = set()
@@ -136,16 +156,29 @@ def _require_plain_name(info: zipfile.ZipInfo, name: str, folders: bool) -> None
         )
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
-    """Read one member, never more than it declares."""
-    parts = []
+def blocks_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
+    """Read one member block by block, never more than it declares.
+
+    Parameters
+    ----------
+    archive : zipfile.ZipFile
+        The zip.
+    info : zipfile.ZipInfo
+        The member.
+    name : str
+        How messages call the zip.
+
+    Raises
+    ------
+    PackageError
+        If it is larger or smaller than it declares.
+    """
     left = info.file_size
     with archive.open(info) as member:
         while block := member.read(min(_BLOCK, left + 1)):
             left -= len(block)
             if left < 0:
                 raise PackageError(f"{name}: {info.filename!r} is larger than it declares.")
-            parts.append(block)
+            yield block
     if left:
         raise PackageError(f"{name}: {info.filename!r} is smaller than it declares.")
-    return b"".join(parts)

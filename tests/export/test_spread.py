@@ -112,7 +112,7 @@ def test_the_trace_of_one_pass_is_small_tested_and_runs_at_other_sizes(
     image = make_image((64, 64))
     traced = write_torchscript(architecture_source(), settings, state, image[None, None])
     script = torch.jit.load(io.BytesIO(traced.archive))
-    text = read_script(traced.archive)
+    text = read_script(io.BytesIO(traced.archive))
 
     assert text.refused == ()
     assert text.operators <= ALLOWED_OPERATORS

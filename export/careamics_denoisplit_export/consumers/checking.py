@@ -34,7 +34,7 @@ from careamics_denoisplit_export.consumers.reference import (
     tested_plane,
     write_weights,
 )
-from careamics_denoisplit_export.package import zip_bytes
+from careamics_denoisplit_export.package import copy_members
 from careamics_denoisplit_export.rules.findings import Finding, Report
 from careamics_denoisplit_export.rules.running import reason_not_to_run
 from careamics_denoisplit_export.rules.subject import Subject
@@ -199,7 +199,7 @@ def _case(
     image = continued(tested) if image is None else image
     package, weights = folder / "package.zip", write_weights(subject, folder)
     # The bytes that were checked, not the file, which may have changed since.
-    package.write_bytes(zip_bytes(subject.files))
+    copy_members(subject.files, package)
     forward = reference_forward(weights)
     height, width = image.shape
     say(f"computing what {height} x {width} px should give ...")

@@ -1,5 +1,6 @@
 """What consumers are compared with: a package's TorchScript in our own torch, and its images."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +89,9 @@ def channel_names(subject: Subject) -> tuple[str, ...]:
 def write_weights(subject: Subject, folder: Path) -> Path:
     """Write the TorchScript as it was checked; the package's file may have changed since."""
     weights = folder / "weights.pt"
-    weights.write_bytes(subject.file(subject.weights["torchscript"]["source"]))
+    script = subject.opened(subject.weights["torchscript"]["source"])
+    with script as source, weights.open("wb") as target:
+        shutil.copyfileobj(source, target)
     return weights
 
 

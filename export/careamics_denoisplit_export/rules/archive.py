@@ -5,12 +5,12 @@ only the few forms that tracing writes are accepted, and only operators that wer
 """
 
 import ast
-import io
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from careamics_denoisplit_export.rules.findings import BrokenError
 
@@ -84,13 +84,13 @@ class ScriptText:
         return (*sorted(self.operators - ALLOWED_OPERATORS), *self.foreign)
 
 
-def read_script(data: bytes) -> ScriptText:
-    """Read the text of a TorchScript archive.
+def read_script(file: BinaryIO) -> ScriptText:
+    """Read the text of a TorchScript archive; its numbers are not read.
 
     Parameters
     ----------
-    data : bytes
-        Content of the file.
+    file : binary file
+        The archive.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def read_script(data: bytes) -> ScriptText:
         If it is no such archive.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with zipfile.ZipFile(file) as archive:
             return _read(archive)
     except _DAMAGED as error:
         raise BrokenError(f"The TorchScript file is damaged: {error}. Export again.") from error

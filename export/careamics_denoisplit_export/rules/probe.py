@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import types
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -55,11 +56,12 @@ def run_torch(job: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     job : dict
-        `script`, `state` (bytes as uint8 tensors), `raw`, `expected`, `sizes`, and for a network
-        that may be run also `source`, `callable` and `kwargs`.
+        `script` and `state` (bytes as uint8 tensors, or names of files in the package at `path`),
+        `raw`, `expected`, `sizes`, and for a network that may be run also `source`, `callable` and
+        `kwargs`.
     """
     raw, expected = job["raw"], job["expected"]
-    script = torch.jit.load(_file(job["script"]), map_location="cpu")  # type: ignore[no-untyped-call]  # torch does not annotate it
+    script = torch.jit.load(_member(job, "script"), map_location="cpu")  # type: ignore[no-untyped-call]  # torch does not annotate it
     findings: dict[str, Any] = {"training": script.training}
     with torch.no_grad():
         output = script(raw)
@@ -89,7 +91,8 @@ def run_again(job: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     job : dict
-        `script`, `raw`, `expected`, the `path` of the package and the `formats` to test.
+        `script` as in `run_torch`, `raw`, `expected`, the `path` of the package and the `formats`
+        to test.
     """
     from bioimageio.core import test_model
     from bioimageio.core.backends.pytorch_backend import PytorchModelAdapter
@@ -108,7 +111,7 @@ def run_again(job: dict[str, Any]) -> dict[str, Any]:
         findings["state_dict_excess"] = excess(torch.from_numpy(networks[0]), job["expected"])
     outputs = scripted.get(_key([raw.numpy()]))
     if outputs is None:  # the test ended before it ran anything
-        script = torch.jit.load(_file(job["script"]), map_location="cpu")  # type: ignore[no-untyped-call]  # torch does not annotate it
+        script = torch.jit.load(_member(job, "script"), map_location="cpu")  # type: ignore[no-untyped-call]  # torch does not annotate it
         with torch.no_grad():
             outputs = [script(raw).numpy()]
     return {**findings, "hash_again": digest(torch.from_numpy(outputs[0]))}
@@ -195,7 +198,7 @@ def _state(job: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
     if "state" not in job:
         return {}, ""
     try:
-        state = torch.load(_file(job["state"]), map_location="cpu", weights_only=True)
+        state = torch.load(_member(job, "state"), map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - whatever a stranger's file makes torch raise
         return {}, f"{type(error).__name__}: {str(error).splitlines()[0]}"
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -215,8 +218,12 @@ def _network(job: dict[str, Any], state: dict[str, Tensor]) -> tuple[Any, str]:
     return network.eval(), ""
 
 
-def _file(data: Tensor) -> io.BytesIO:
-    return io.BytesIO(data.numpy().tobytes())
+def _member(job: dict[str, Any], key: str) -> io.BytesIO:
+    """Return a file that the job holds, or names in the package."""
+    if isinstance(job[key], Tensor):
+        return io.BytesIO(job[key].numpy().tobytes())
+    with zipfile.ZipFile(job["path"]) as archive:
+        return io.BytesIO(archive.read(job[key]))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from careamics_denoisplit_export.architecture import architecture_source
-from careamics_denoisplit_export.package import zip_bytes
+from careamics_denoisplit_export.package import copy_members
 from careamics_denoisplit_export.rules import probe
 from careamics_denoisplit_export.rules.findings import BrokenError
 from careamics_denoisplit_export.rules.subject import Subject
@@ -75,7 +75,7 @@ def run_weights(subject: Subject, trust: bool) -> dict[str, Any]:
     known = entry is not None and _is_ours(subject, entry)
     may_run_source = entry is not None and (known or trust)
     job: dict[str, Any] = {
-        "script": _bytes(subject.file(subject.weights["torchscript"]["source"])),
+        "script": subject.member(subject.weights["torchscript"]["source"]),
         "raw": _tensor(subject.array(subject.input)),
         "expected": _tensor(subject.array(subject.output)),
         "threads": torch.get_num_threads(),
@@ -87,29 +87,31 @@ def run_weights(subject: Subject, trust: bool) -> dict[str, Any]:
     }
     formats = ["torchscript"]
     if entry is not None:
-        first["state"] = _bytes(subject.file(entry["source"]))
+        first["state"] = subject.member(entry["source"])
     if entry is not None and may_run_source:
         architecture = entry["architecture"]
         formats.append("pytorch_state_dict")
         first |= {
-            "source": subject.file(architecture["source"]).decode(),
+            "source": subject.text(architecture["source"]).decode(),
             "callable": architecture["callable"],
             "kwargs": json.dumps(architecture["kwargs"]),
         }
-    findings = _run(first)
-    findings["why_not_compared"] = "" if may_run_source else f"{_UNKNOWN_ARCHITECTURE}."
-    if "error" in findings:
-        return findings
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         # The bytes that were checked, not the file, which may have changed since.
         path = Path(folder) / "package.zip"
-        path.write_bytes(zip_bytes(subject.files))
+        copy_members(subject.files, path)
+        findings = _run({**first, "path": str(path)})
+        findings["why_not_compared"] = "" if may_run_source else f"{_UNKNOWN_ARCHITECTURE}."
+        if "error" in findings:
+            return findings
         return findings | _run({**job, "kind": "again", "path": str(path), "formats": formats})
 
 
 def _is_ours(subject: Subject, entry: Mapping[str, Any]) -> bool:
-    source = subject.files.get(entry["architecture"]["source"])
-    return source == architecture_source().encode()
+    try:
+        return subject.text(entry["architecture"]["source"]) == architecture_source().encode()
+    except BrokenError:
+        return False
 
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:
@@ -134,10 +136,6 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"Running the weights failed: {lines[-1][:400]}"}
     findings: dict[str, Any] = json.loads(process.stdout)
     return findings
-
-
-def _bytes(data: bytes) -> torch.Tensor:
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

@@ -1,24 +1,26 @@
-"""A package opened for a check: read in memory, nothing executed."""
+"""A package opened for a check: read without unpacking it, nothing executed."""
 
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from careamics_denoisplit.errors import ConfigurationError, PackageError
 from careamics_denoisplit.files import load_yaml
-from careamics_denoisplit_export.package import read_zip
+from careamics_denoisplit.files.zip_members import ZipMembers
 from careamics_denoisplit_export.rdf import RDF_FILE
 from careamics_denoisplit_export.rules.archive import ScriptText, read_script
 from careamics_denoisplit_export.rules.findings import BrokenError, NotRunError
 
 MAX_RDF_BYTES = 2**20
 _MAX_ARRAY_BYTES = 2**30
+_MAX_TEXT_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Subject:
     Attributes
     ----------
     files : mapping of str to bytes
-        Content by name.
+        Content by name; `ZipMembers` reads large files when they are asked for.
     content : mapping
         `rdf.yaml` as plain data.
     sha256 : str
@@ -65,18 +67,47 @@ class Subject:
 
     def file(self, name: Any) -> bytes:
         """Return a member of the zip by the name that rdf.yaml gives it."""
+        return self.files[self.member(name)]
+
+    def text(self, name: Any) -> bytes:
+        """Return a member that is a text, of at most 16 MB."""
+        size = self.size(name)
+        if size > _MAX_TEXT_BYTES:
+            raise BrokenError(f"{name} has {size} bytes; it is a text. Export again.")
+        return self.file(name)
+
+    def member(self, name: Any) -> str:
+        """Return a name of rdf.yaml if it is that of a member of the zip."""
         if not isinstance(name, str) or name not in self.files:
             raise BrokenError(f"The zip has no file {name!r}. Export again.")
-        return self.files[name]
+        return name
+
+    def opened(self, name: Any) -> AbstractContextManager[BinaryIO]:
+        """Open a member as a file; a large one of a zip is not held in memory."""
+        if isinstance(self.files, ZipMembers):
+            return self.files.opened(self.member(name))
+        return io.BytesIO(self.file(name))
+
+    def size(self, name: Any) -> int:
+        """Return the number of bytes of a member."""
+        if isinstance(self.files, ZipMembers):
+            return self.files.size(self.member(name))
+        return len(self.file(name))
+
+    def sha256_of(self, name: Any) -> str:
+        """Return the hash of a member."""
+        if isinstance(self.files, ZipMembers):
+            return self.files.sha256(self.member(name))
+        return hashlib.sha256(self.file(name)).hexdigest()
 
     def array(self, tensor: Mapping[str, Any]) -> np.ndarray:
         """Read the test array of a tensor."""
         name = tensor["test_tensor"]["source"]
-        data = self.file(name)
-        if len(data) > _MAX_ARRAY_BYTES:
-            raise BrokenError(f"{name} has {len(data)} bytes; test arrays are small.")
+        size = self.size(name)
+        if size > _MAX_ARRAY_BYTES:
+            raise BrokenError(f"{name} has {size} bytes; test arrays are small.")
         try:
-            array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+            array: np.ndarray = np.load(io.BytesIO(self.file(name)), allow_pickle=False)
         except (ValueError, OSError, EOFError, MemoryError) as error:
             raise BrokenError(f"{name} is no plain .npy array: {error}. Export again.") from error
         return array
@@ -84,7 +115,8 @@ class Subject:
     @cached_property
     def script(self) -> ScriptText:
         """Text of the TorchScript archive, read without loading it."""
-        return read_script(self.file(self.weights["torchscript"]["source"]))
+        with self.opened(self.weights["torchscript"]["source"]) as file:
+            return read_script(file)
 
     def axis(self, tensor: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         """Return an axis of a tensor by its id."""
@@ -139,21 +171,22 @@ def open_subject(path: Path) -> Subject:
     PackageError
         If it is no zip, is unsafe, or has no `rdf.yaml` that is plain YAML.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise PackageError(f"Cannot read {path}: {error.strerror or error}.") from error
-    files = read_zip(data, str(path), folders=True)
+    files = ZipMembers(Path(path), folders=True)
     if RDF_FILE not in files:
         raise PackageError(
             f"{path} has no {RDF_FILE} at its root. Pack the files themselves, not their folder."
+        )
+    if files.size(RDF_FILE) > MAX_RDF_BYTES:
+        raise PackageError(
+            f"{path}: {RDF_FILE} cannot be read: it has {files.size(RDF_FILE)} bytes, more than "
+            f"{MAX_RDF_BYTES}."
         )
     try:
         text = files[RDF_FILE].decode("utf-8")
         content = load_yaml(text, MAX_RDF_BYTES)
     except (ConfigurationError, UnicodeDecodeError) as error:
         raise PackageError(f"{path}: {RDF_FILE} cannot be read: {error}") from error
-    return Subject(files, content, hashlib.sha256(data).hexdigest())
+    return Subject(files, content, files.package_sha256)
 
 
 def _sources(node: Any) -> Iterator[str]:

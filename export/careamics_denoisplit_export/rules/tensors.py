@@ -131,7 +131,7 @@ def tile_layers_are_documented(subject: Subject) -> str:
     found = sorted(subject.script.operators & SEES_ONLY_THE_TILE)
     if not found:
         return "No operator looks at the whole tile."
-    readme = subject.file(subject.content["documentation"]).decode(errors="replace")
+    readme = subject.text(subject.content["documentation"]).decode(errors="replace")
     require(
         _TILE_WORDS in " ".join(readme.split()),
         f"{', '.join(found)}: each {_TILE_WORDS}, so tiles differ whatever the halo. Say so in "
@@ -169,7 +169,7 @@ def normalisation_is_inside(subject: Subject) -> str:
 
 def _statistics(subject: Subject) -> dict[str, list[float]]:
     try:
-        stored: Any = json.loads(subject.file(STATISTICS_FILE))
+        stored: Any = json.loads(subject.text(STATISTICS_FILE))
     except (ValueError, RecursionError) as error:
         raise BrokenError(f"{STATISTICS_FILE} is no JSON: {error}. Export again.") from error
     facts = (subject.content.get("config") or {}).get("careamics_denoisplit") or {}

@@ -1,6 +1,5 @@
 """Rules 32 to 39: test tensors, tolerances, versions and hashes."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -143,7 +142,7 @@ def hashes_agree(subject: Subject) -> str:
     count = 0
     for node in _descriptors(subject.content):
         count += 1
-        actual = hashlib.sha256(subject.file(node["source"])).hexdigest()
+        actual = subject.sha256_of(node["source"])
         if node.get("sha256") != actual:
             wrong.append(str(node["source"]))
     require(not wrong, f"Missing or wrong sha256: {', '.join(wrong)}. Export again.")

@@ -137,7 +137,7 @@ def architecture_is_self_contained(subject: Subject) -> str:
         return "There is no state dict."
     architecture = subject.weights["pytorch_state_dict"]["architecture"]
     try:
-        tree = ast.parse(subject.file(architecture["source"]))
+        tree = ast.parse(subject.text(architecture["source"]))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise BrokenError(f"{architecture['source']} is no Python: {error}.") from error
     foreign = sorted(_imported(tree) - {"torch"} - set(sys.stdlib_module_names))

@@ -1,7 +1,6 @@
 """The files of a package, read from the zip as they are sent."""
 
 import hashlib
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ import yaml
 
 from careamics_denoisplit.errors import ConfigurationError, FaultError, PackageError
 from careamics_denoisplit.files import load_yaml
-from careamics_denoisplit_export.package import read_zip
+from careamics_denoisplit.files.zip_members import ZipMembers
 from careamics_denoisplit_export.rdf import RDF_FILE, README_FILE
 from careamics_denoisplit_export.upload.manager import LocalFile
 
@@ -98,7 +97,7 @@ def open_contents(path: Path) -> Contents:
         keeps for itself.
     """
     path = Path(path).absolute()
-    files = read_zip(path)
+    files = ZipMembers(path)
     if RDF_FILE not in files:
         raise PackageError(f"{path} has no {RDF_FILE} at its root. Give an exported package.")
     reserved = sorted(_RESERVED & set(files))
@@ -106,7 +105,7 @@ def open_contents(path: Path) -> Contents:
         raise PackageError(
             f"{path}: the zoo keeps the name {reserved[0]} for itself. Rename the file."
         )
-    text = _text(path, RDF_FILE, files[RDF_FILE])
+    text = _text(files, RDF_FILE)
     try:
         rdf = load_yaml(text, _MAX_TEXT_BYTES)
     except ConfigurationError as error:
@@ -115,44 +114,29 @@ def open_contents(path: Path) -> Contents:
     members = tuple(
         LocalFile(
             name,
-            len(files[name]),
-            hashlib.sha256(files[name]).hexdigest(),
+            files.size(name),
+            files.sha256(name),
             name in weights,
-            partial(_blocks, path, name),
+            partial(_blocks, files, name),
         )
         for name in sorted(files)
         if name != RDF_FILE
     )
-    readme = _text(path, README_FILE, files.get(README_FILE, b""))
-    contents = Contents(path, sha256_of_package(path), text, rdf, readme, members)
+    readme = _text(files, README_FILE) if README_FILE in files else ""
+    contents = Contents(path, files.package_sha256, text, rdf, readme, members)
     contents.with_id("some-name")  # better refused now than when there is a draft
     return contents
 
 
-def sha256_of_package(path: Path) -> str:
-    """Hash a package in blocks.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The zip.
-    """
+def _blocks(files: ZipMembers, name: str) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise PackageError(f"Cannot read {path}: {error.strerror or error}.") from error
-
-
-def _blocks(path: Path, name: str) -> Iterator[bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as member:
-            while block := member.read(_BLOCK):
-                yield block
-    except (OSError, zipfile.BadZipFile, KeyError, EOFError) as error:
+        for block in files.blocks(name):
+            for first in range(0, len(block), _BLOCK):
+                yield block[first : first + _BLOCK]
+    except PackageError as error:
         raise FaultError(
-            f"{name} can no longer be read from {path}: {error}. Do not change the package while "
-            "it is uploaded; run the command again."
+            f"{name} can no longer be read from {files.path}: {error} Do not change the package "
+            "while it is uploaded."
         ) from error
 
 
@@ -161,13 +145,15 @@ def _from_bytes(name: str, content: bytes) -> LocalFile:
     return LocalFile(name, len(content), digest, False, lambda: iter((content,)))
 
 
-def _text(path: Path, name: str, content: bytes) -> str:
-    if len(content) > _MAX_TEXT_BYTES:
-        raise PackageError(f"{path}: {name} has {len(content)} bytes; it is a text of a few pages.")
+def _text(files: ZipMembers, name: str) -> str:
+    size = files.size(name)
+    if size > _MAX_TEXT_BYTES:
+        raise PackageError(f"{files.path}: {name} has {size} bytes; it is a text of a few pages.")
     try:
-        return content.decode("utf-8")
+        return files[name].decode("utf-8")
     except UnicodeDecodeError as error:
-        raise PackageError(f"{path}: {name} is not UTF-8 text (byte {error.start}).") from error
+        message = f"{files.path}: {name} is not UTF-8 text (byte {error.start})."
+        raise PackageError(message) from error
 
 
 def _weight_files(rdf: Mapping[str, Any]) -> frozenset[str]:
