@@ -2,10 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 # Test processes share the cores: threads of theirs would wait for each other. Read by torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -63,3 +66,40 @@ def script_jars() -> Path:
     if shutil.which("java") is None:
         skip_or_fail("consumers", "no java: install Java 11 or newer")
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_statistics() -> Callable[..., Any]:
+    """Statistics of the channels er and actin, of one brightness where nothing else is said."""
+    from careamics_denoisplit.data import Statistics
+
+    def make(mean: float, std: float, **changes: Any) -> Statistics:
+        values: dict[str, Any] = {
+            "input_mean": mean,
+            "input_std": std,
+            "target_means": (mean, mean),
+            "target_stds": (std, std),
+            "channel_names": ("er", "actin"),
+            "mixing": "mean",
+            "input_percentiles": {"50": mean},
+            "n_pixels": 4096,
+        }
+        return Statistics(**values | changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shorten() -> Callable[[Path, int], None]:
+    """Edit a configuration file as a user may, so that training takes seconds."""
+
+    def edit(config: Path, patches: int) -> None:
+        values = yaml.safe_load(config.read_text())
+        network = values["algorithm_config"]["model"]
+        network["latent_channels"], network["filters"] = [4, 4], 4
+        values["data_config"]["patching"]["patch_size"] = [64, 64]
+        values["data_config"]["patches_per_epoch"] = patches
+        values["training_config"]["trainer_params"]["max_epochs"] = 1
+        config.write_text(yaml.safe_dump(values))
+
+    return edit

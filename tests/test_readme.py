@@ -3,12 +3,12 @@
 import json
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-import yaml
 
 from careamics_denoisplit.cli.app import run
 from careamics_denoisplit.synthetic import generate_sample
@@ -38,20 +38,11 @@ def example_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def shorten(config: Path) -> None:
-    """Edit the configuration as a user may, so that training takes seconds."""
-    values = yaml.safe_load(config.read_text())
-    network = values["algorithm_config"]["model"]
-    network["latent_channels"], network["filters"] = [4, 4], 4
-    values["data_config"]["patching"]["patch_size"] = [64, 64]
-    values["data_config"]["patches_per_epoch"] = 16
-    values["training_config"]["trainer_params"]["max_epochs"] = 1
-    config.write_text(yaml.safe_dump(values))
-
-
 @pytest.mark.slow
 def test_readme_commands_run_in_order(
-    example_project: Path, capsys: pytest.CaptureFixture[str]
+    example_project: Path,
+    shorten: Callable[[Path, int], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert COMMANDS, "no `$ denoisplit …` line found in README.md"
 
@@ -59,7 +50,7 @@ def test_readme_commands_run_in_order(
         code = run([*shlex.split(command)[1:]])
         assert code == 0, f"{command}: {capsys.readouterr().err}"
         if "config" in command.split()[1]:
-            shorten(example_project / "config.yaml")
+            shorten(example_project / "config.yaml", 16)
 
     scores = json.loads((example_project / "scores.json").read_text())
     assert [channel["name"] for channel in scores["channels"]] == ["er", "actin"]

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_folder(images: Path, tmp_path: Path) -> Path:
+def run_folder(images: Path, tmp_path: Path, make_statistics: Callable[..., Statistics]) -> Path:
     """A RUN with an untrained network."""
     config = create_advanced_denoisplit_config(
         "untrained",
@@ -48,16 +49,7 @@ def run_folder(images: Path, tmp_path: Path) -> Path:
         model_params={"filters": 4, "latent_channels": (4, 4), "stem_stride": 1},
     )
     network = LadderVAE(**config.algorithm_config.model.model_dump()).eval()
-    statistics = Statistics(
-        input_mean=105.0,
-        input_std=5.0,
-        target_means=(105.0, 105.0),
-        target_stds=(5.0, 5.0),
-        channel_names=NAMES,
-        mixing="mean",
-        input_percentiles={"50": 105.0},
-        n_pixels=9216,
-    )
+    statistics = make_statistics(105.0, 5.0)
     models = tuple(
         fit_from_pairs(
             tifffile.imread(images / "clean" / name / "field_0.tif"),

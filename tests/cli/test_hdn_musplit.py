@@ -2,12 +2,12 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-import yaml
 
 from careamics_denoisplit.checkpoint import load_model
 from careamics_denoisplit.cli.app import run
@@ -33,20 +33,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def shorten(config: Path) -> None:
-    """Edit a configuration as a user may, so that training takes a second."""
-    values = yaml.safe_load(config.read_text())
-    network = values["algorithm_config"]["model"]
-    network["latent_channels"], network["filters"] = [4, 4], 4
-    values["data_config"]["patching"]["patch_size"] = [64, 64]
-    values["data_config"]["patches_per_epoch"] = 8
-    values["training_config"]["trainer_params"]["max_epochs"] = 1
-    config.write_text(yaml.safe_dump(values))
-
-
 @pytest.mark.slow
 def test_the_commands_of_the_page_lead_from_images_to_a_run_that_splits(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, shorten: Callable[[Path, int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert len(COMMANDS) == 15
 
@@ -54,7 +43,7 @@ def test_the_commands_of_the_page_lead_from_images_to_a_run_that_splits(
         words = shlex.split(command.replace("--samples 50", "--samples 2"))
         assert run(words) == 0, f"{command}: {capsys.readouterr().err}"
         if words[0] == "config":
-            shorten(Path(words[-1]))
+            shorten(Path(words[-1]), 8)
 
     trained = load_model(project / "runs" / "hdn_musplit")
     assert trained.channel_names == ("er", "actin")

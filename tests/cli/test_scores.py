@@ -1,6 +1,7 @@
 """`calibrate` and `evaluate` on an untrained network: inputs, methods, words and files."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ NAMES = ("er", "actin")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, make_statistics: Callable[..., Statistics]
+) -> Path:
     """Images `<kind>/<channel>` of one field of 64 pixels, `mixture`, and a RUN calibrated."""
     root = tmp_path_factory.mktemp("scores")
     sample = generate_sample(1, size=64, seed=3)
@@ -40,16 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model_params={"filters": 4, "latent_channels": (4, 4), "stem_stride": 1},
     )
     network = LadderVAE(**config.algorithm_config.model.model_dump()).eval()
-    statistics = Statistics(
-        input_mean=105.0,
-        input_std=5.0,
-        target_means=(105.0, 105.0),
-        target_stds=(5.0, 5.0),
-        channel_names=NAMES,
-        mixing="mean",
-        input_percentiles={"50": 105.0},
-        n_pixels=4096,
-    )
+    statistics = make_statistics(105.0, 5.0)
     save_model(root / "run" / "model", TrainedModel(network, config, statistics))
     save_configuration(config, root / "run" / "config.yaml")
     assert calls(root, "calibrate", "channel", method="joint") == 0

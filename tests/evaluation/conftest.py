@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +78,7 @@ def make_images() -> Images:
 
 
 @pytest.fixture(scope="session")
-def trained() -> TrainedModel:
+def trained(make_statistics: Callable[..., Statistics]) -> TrainedModel:
     """An untrained model of 8 filters with everything a training leaves behind."""
     config = create_advanced_denoisplit_config(
         "small",
@@ -97,14 +97,5 @@ def trained() -> TrainedModel:
         )
         for name in CHANNELS
     )
-    statistics = Statistics(
-        input_mean=100.0,
-        input_std=40.0,
-        target_means=(100.0, 100.0),
-        target_stds=(40.0, 40.0),
-        channel_names=CHANNELS,
-        mixing="mean",
-        input_percentiles={"50": 100.0},
-        n_pixels=4096,
-    )
+    statistics = make_statistics(100.0, 40.0)
     return TrainedModel(network, config, statistics, models)

@@ -1,7 +1,9 @@
 """The page of a run: complete, self-contained, escaped, and honest."""
 
+import io
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -202,10 +204,14 @@ def test_a_page_replaces_the_earlier_one_and_leaves_no_litter(run: Path) -> None
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run_1").mkdir()
+
     with pytest.raises(CheckpointError, match=r"no config\.yaml"):
         write_report(tmp_path)
+    with pytest.raises(CheckpointError, match=r"no config\.yaml\. Did you mean .*run_1"):
+        write_report(tmp_path / "run_l")
 
-    assert list(tmp_path.iterdir()) == []
+    assert [each.name for each in tmp_path.rglob("*")] == ["run_1"]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +280,9 @@ def test_the_picture_of_a_run_is_replaced_whole_and_named_on_its_page(run: Path)
     assert sorted(p.name for p in (run / "logs").iterdir()) == ["evaluation.json", "result.png"]
     assert imread(paths[0]).shape[1] == pytest.approx(5 * 2.6 * 150, abs=2)
     assert "H12.tif, its most structured part" in page_of(run)
+    without_scale = paths[0].read_bytes()
+    write_result(run, example._replace(std=0.1 * mean, pixel_size=(0.1, 0.1)))
+    assert (imread(paths[0]) != imread(io.BytesIO(without_scale))).any(axis=-1).sum() > 20
 
 
 def test_the_shown_part_is_the_most_structured_one() -> None:
@@ -298,7 +307,7 @@ def test_a_finished_run_names_its_noise_models_and_estimators(
 
 
 @pytest.fixture
-def small(run: Path) -> TrainedModel:
+def small(run: Path, make_statistics: Callable[..., Statistics]) -> TrainedModel:
     """An untrained network of 8 filters."""
     config = create_advanced_denoisplit_config(
         "first try",
@@ -307,16 +316,7 @@ def small(run: Path) -> TrainedModel:
         model_params={"filters": 8, "latent_channels": (4, 4), "stem_stride": 1},
     )
     save_configuration(config, run / "config.yaml")
-    statistics = Statistics(
-        input_mean=1.0,
-        input_std=1.0,
-        target_means=(1.0, 1.0),
-        target_stds=(1.0, 1.0),
-        channel_names=CHANNELS,
-        mixing="mean",
-        input_percentiles={"50": 1.0},
-        n_pixels=1,
-    )
+    statistics = make_statistics(1.0, 1.0)
     models = tuple(
         GaussianMixtureNoiseModel(
             torch.tensor([[0.0, 0.0], [2.0, 1.0], [0.0, 0.0]]),

@@ -17,6 +17,9 @@ from careamics_denoisplit_export.upload import (
     uploading,
 )
 
+Upload = Callable[..., tuple[int, str, str]]
+"""Takes options; gives the exit code and what was said on both streams."""
+
 
 @pytest.fixture
 def checked(contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,17 +35,26 @@ def token(zoo: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(zoo.token)
 
 
+@pytest.fixture
+def upload(served: Any, contents: Contents, capsys: pytest.CaptureFixture[str]) -> Upload:
+    """Upload the tiny package by the command."""
+
+    def command(*options: str) -> tuple[int, str, str]:
+        code = run(["upload", str(contents.path), "--server", served.url, *options])
+        return code, *capsys.readouterr()
+
+    return command
+
+
 @pytest.mark.usefixtures("checked", "token")
-def test_upload_prints_the_id_of_a_draft(
-    served: Any, contents: Contents, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_upload_prints_the_id_of_a_draft(upload: Upload, tmp_path: Path) -> None:
     result = tmp_path / "upload.json"
 
-    code = run(["upload", str(contents.path), "--server", served.url, "--json", str(result)])
+    code, said, _ = upload("--json", str(result))
 
     told = json.loads(result.read_text())
     assert code == 0
-    assert "draft: bioimage-io/affable-otter" in capsys.readouterr().out
+    assert "draft: bioimage-io/affable-otter" in said
     assert (told["id"], told["status"]) == ("bioimage-io/affable-otter", "draft")
     assert (told["command"], told["submitted"], told["dry_run"]) == ("upload", False, False)
     assert {file["name"] for file in told["files"]} == {"rdf.yaml", "README.md", "weights.pt"}
@@ -50,28 +62,24 @@ def test_upload_prints_the_id_of_a_draft(
 
 
 @pytest.mark.usefixtures("checked", "token")
-def test_submit_asks_for_review(
-    served: Any, contents: Contents, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["upload", str(contents.path), "--server", served.url, "--submit"]) == 0
-    assert "in-review: bioimage-io/affable-otter" in capsys.readouterr().out
+def test_submit_asks_for_review(served: Any, upload: Upload) -> None:
+    code, said, _ = upload("--submit")
+
+    assert code == 0
+    assert "in-review: bioimage-io/affable-otter" in said
     (item,) = served.items.values()
     assert item.versions == []
 
 
 @pytest.mark.usefixtures("checked")
 def test_a_dry_run_needs_no_token_and_asks_nobody(
-    served: Any,
-    contents: Contents,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    served: Any, contents: Contents, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
 
-    code = run(["upload", str(contents.path), "--server", served.url, "--dry-run"])
+    code, shown, _ = upload("--dry-run")
 
     assert code == 0
-    shown = capsys.readouterr().out
     assert "would go to" in shown
     assert "of the keys that the zoo counts" in shown
     assert served.kinds == []
@@ -80,57 +88,53 @@ def test_a_dry_run_needs_no_token_and_asks_nobody(
 
 @pytest.mark.usefixtures("checked")
 def test_without_a_token_nothing_is_sent(
-    served: Any,
-    contents: Contents,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    served: Any, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
 
-    assert run(["upload", str(contents.path), "--server", served.url]) == 2
-    assert TOKEN_VARIABLE in capsys.readouterr().err
+    code, _, error = upload()
+
+    assert code == 2
+    assert TOKEN_VARIABLE in error
     assert served.kinds == []
 
 
 @pytest.mark.usefixtures("token")
 def test_a_package_that_breaks_a_rule_is_not_sent(
-    served: Any,
-    contents: Contents,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    served: Any, contents: Contents, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = Finding(12, "Axes are batch, channel, y, x", "failed", "they are not")
     monkeypatch.setattr(
         uploading, "check_package", lambda path: Report(str(path), contents.sha256, (broken,))
     )
 
-    assert run(["upload", str(contents.path), "--server", served.url]) == 1
-    assert "12: Axes are batch" in capsys.readouterr().err
+    code, _, error = upload()
+
+    assert code == 1
+    assert "12: Axes are batch" in error
     assert served.kinds == []
 
 
 @pytest.mark.usefixtures("token")
 def test_a_package_that_changes_under_the_check_is_not_sent(
-    served: Any,
-    contents: Contents,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    served: Any, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploading, "check_package", lambda path: Report(str(path), "0" * 64, ()))
 
-    assert run(["upload", str(contents.path), "--server", served.url]) == 2
-    assert "changed" in capsys.readouterr().err
+    code, _, error = upload()
+
+    assert code == 2
+    assert "changed" in error
     assert served.kinds == []
 
 
 @pytest.mark.usefixtures("checked", "token")
-def test_a_server_that_refuses_is_a_fault_and_one_line(
-    served: Any, contents: Contents, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_refuses_is_a_fault_and_one_line(served: Any, upload: Upload) -> None:
     served.fault = lambda _n, kind, act: httpx.Response(403) if kind == "create" else act()
 
-    assert run(["upload", str(contents.path), "--server", served.url]) == 3
-    error = capsys.readouterr().err
+    code, _, error = upload()
+
+    assert code == 3
     assert error.count("\n") == 1
     assert "HTTP 403" in error
 
