@@ -1,6 +1,7 @@
 """`denoisplit export` and `denoisplit check` on the command line."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,32 @@ def test_check_fails_where_a_consumer_returns_other_numbers(
     assert given[1]["image"].shape == (30, 40)
     assert "fails 1 of 40 checks: zoo" in capsys.readouterr().err
     assert "test: 3 differ" in page.read_text()
+
+
+def test_check_measures_seams_and_draws_them(
+    report: Report,
+    package: Any,
+    make_image: Callable[..., np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(rules, "check_package", lambda *_, **__: report)
+    np.save(tmp_path / "image.npy", make_image((180, 520)))
+    picture = tmp_path / "seams.png"
+    command = ["check", str(package.path), "--consumers", "none", "--image",
+               str(tmp_path / "image.npy"), "--seams"]  # fmt: skip
+
+    assert run([*command, str(picture), "--json", "-"]) == 0
+
+    told = json.loads(capsys.readouterr().out)["seams"]
+    assert [row["halo"] for row in told["halos"]] == [0, 32, 64]
+    assert (told["tile"], told["halo"], told["shape"]) == (512, 32, [180, 520])
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert run([*command, str(picture)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run([*command, str(tmp_path / "seams.txt")]) == 2
+    assert "is a .png file" in capsys.readouterr().err
 
 
 def test_consumers_are_built_without_a_package(
