@@ -15,6 +15,11 @@ INK: Final = "#1b2a3a"
 
 _PANEL = 3.6
 """Side of a panel in inches."""
+_GAP = 0.15
+_TOP = 0.95
+"""Inches above the panels, for their titles."""
+_RIGHT = 0.95
+"""Inches beside the panels, for the colour bar."""
 _DPI = 150
 _SHOWN = 540
 """Largest side of a shown map in pixels."""
@@ -42,12 +47,18 @@ def draw_halo_trade(trade: HaloTrade, panels: int = 3) -> bytes:
     shown = list(zip(trade.rows, trade.maps, strict=True))[:panels]
     limit = _rounded(float(np.percentile(np.abs(shown[0][1]), 99.9)))
     height, width = trade.maps[0].shape
-    share = height / width
-    figure = Figure(
-        figsize=(len(shown) * _PANEL + 1.1, _PANEL * share + 1.35), dpi=_DPI, facecolor="white"
-    )
+    tall = _PANEL * height / width
+    wide = len(shown) * (_PANEL + _GAP)
+    figure = Figure(figsize=(wide + _RIGHT, tall + _TOP + _GAP), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0.015, right=0.905, top=0.8, bottom=0.03, wspace=0.06)
+    across, up = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=_GAP / across,
+        right=wide / across,
+        top=1 - _TOP / up,
+        bottom=_GAP / up,
+        wspace=_GAP / _PANEL,
+    )
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for each, (row, difference) in zip(axes, shown, strict=True):
         picture = each.imshow(
@@ -73,14 +84,13 @@ def draw_halo_trade(trade: HaloTrade, panels: int = 3) -> bytes:
             spine.set_color(INK)
             spine.set_linewidth(0.6)
     box = axes[-1].get_position()
-    bar = figure.colorbar(
-        picture, cax=figure.add_axes((0.915, box.y0, 0.012, box.height)), extend="both"
-    )
+    place = ((wide + _GAP) / across, box.y0, 0.14 / across, box.height)
+    bar = figure.colorbar(picture, cax=figure.add_axes(place), extend="both")
     bar.set_label(f"{_plain(trade.channel)}: tiles - whole image, in std", fontsize=8, color=INK)
     bar.ax.tick_params(labelsize=7.5, colors=INK, length=2)
     figure.text(
-        0.015,
-        0.955,
+        _GAP / across,
+        1 - 0.25 / up,
         f"What tiles of {trade.side} px leave behind ({trade.shape[0]} x {trade.shape[1]} px, "
         f"without a rim of {RIM} px)",
         fontsize=11,
