@@ -1,11 +1,9 @@
 """Fit a spread head to single posterior samples of a network that stays as it is."""
 
-import logging
 import math
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -24,6 +22,7 @@ from careamics_denoisplit.distillation.loss import SpreadTerms, spread_loss
 from careamics_denoisplit.distillation.record import head_for
 from careamics_denoisplit.errors import NonFiniteError
 from careamics_denoisplit.network import Features, LadderVAE, SpreadHead, TorchNoise
+from careamics_denoisplit.quiet_lightning import quiet_lightning
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished and of all steps."""
@@ -32,13 +31,6 @@ VALIDATION_CROPS = 16
 """Crops on which the fit is stopped."""
 
 _TRAINING, _VALIDATION = range(2)
-_NEEDLESS_WARNINGS = (
-    ".*does not have many workers.*",
-    # Lightning touches an old name in torch.
-    ".*isinstance\\(treespec, LeafSpec\\).*",
-    ".*GPU available but not used.*",
-    ".*no `configure_optimizers`.*",
-)
 
 
 class FittedHead(NamedTuple):
@@ -109,7 +101,7 @@ def fit_spread_head(
         module.to(place)
         module.start(DataLoader(fixed, settings.batch_size))
         interval = min(settings.steps_per_validation, settings.steps)
-        with _calm(), _interruptible():
+        with quiet_lightning(), _interruptible():
             trainer = lightning.Trainer(
                 accelerator="cpu" if place.type == "cpu" else "auto",
                 devices=[place.index or 0] if place.type == "cuda" else 1,
@@ -271,21 +263,6 @@ def _held(network: LadderVAE, device: torch.device) -> Iterator[None]:
         yield
     finally:
         network.to(place).train(training)
-
-
-@contextmanager
-def _calm() -> Iterator[None]:
-    """Silence advice of Lightning that does not apply, and its notes on hardware."""
-    notes = logging.getLogger("lightning.pytorch")
-    level = notes.level
-    notes.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for message in _NEEDLESS_WARNINGS:
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        notes.setLevel(level)
 
 
 @contextmanager

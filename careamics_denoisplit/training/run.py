@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from careamics_denoisplit.lightning_module import (
     module_from_checkpoint,
 )
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel
+from careamics_denoisplit.quiet_lightning import quiet_lightning
 from careamics_denoisplit.training.checkpoint_io import WholeFileCheckpointIO, read_checkpoint
 from careamics_denoisplit.training.checkpointing import (
     MINUTES_BETWEEN_CHECKPOINTS,
@@ -64,15 +64,6 @@ _REFUSED_TRAINER_PARAMETERS = {
     "reload_dataloaders_every_n_epochs",
     "val_check_interval",
 }
-_NEEDLESS_WARNINGS = (
-    # The order of patches is continued by the data module itself.
-    ".*resuming from a checkpoint that ended before the epoch ended.*",
-    ".*does not have many workers.*",
-    # Lightning touches an old name in torch.
-    ".*isinstance\\(treespec, LeafSpec\\).*",
-    ".*GPU available but not used.*",
-    ".*The number of training batches.*is smaller than the logging interval.*",
-)
 
 
 def train(
@@ -168,7 +159,7 @@ def train(
         if checkpoint is not None and _is_finished(config, checkpoint, position):
             say(_finished_text(config, checkpoint, position, run))
             return _with_best_weights(module, run)
-        with StopSignals(say) as signals, _calm_lightning():
+        with StopSignals(say) as signals, quiet_lightning():
             record = _checkpoint_callback(config, run, signals, hours)
             trainer = lightning.Trainer(
                 **_trainer_parameters(config),
@@ -402,18 +393,3 @@ def _prepared(run: Path, config: DenoiSplitConfiguration, *, overwrite: bool) ->
     save_configuration(config, run / "config.yaml")
     with log_file(run / "logs" / "denoisplit.log"):
         yield
-
-
-@contextmanager
-def _calm_lightning() -> Iterator[None]:
-    """Silence advice of Lightning that does not apply, and its notes on hardware."""
-    notes = logging.getLogger("lightning.pytorch")
-    level = notes.level
-    notes.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for message in _NEEDLESS_WARNINGS:
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        notes.setLevel(level)

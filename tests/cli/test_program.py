@@ -31,6 +31,8 @@ COMMANDS = (
     ["predict"],
     ["calibrate"],
     ["distil"],
+    ["trials"],
+    ["models"],
     ["evaluate"],
     ["report"],
     ["export"],
