@@ -322,6 +322,11 @@ def mean_defined(values: Sequence[float], default: float = math.nan) -> float:
     return float(np.mean(defined)) if defined else default
 
 
+def finite_or_none(value: float) -> float | None:
+    """Return a figure as JSON has it: None where it is not defined."""
+    return value if math.isfinite(value) else None
+
+
 def _centred(image: np.ndarray) -> np.ndarray:
     values = np.asarray(image, dtype=np.float64)
     # Subtracting one pixel first keeps the digits of a small contrast on a large offset, and

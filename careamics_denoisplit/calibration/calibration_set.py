@@ -1,6 +1,5 @@
 """All calibrations of a trained model: one for each estimator, method and channel."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from careamics_denoisplit.calibration.methods import (
 )
 from careamics_denoisplit.calibration.pixels import PixelSample
 from careamics_denoisplit.calibration.scores import UncertaintyScores
+from careamics_denoisplit.metrics import finite_or_none
 
 Method = Literal["scalar", "joint"]
 METHODS: tuple[Method, ...] = ("scalar", "joint")
@@ -53,10 +53,10 @@ class MethodScores(FrozenModel):
         """Read the scores of accumulated pixels; what is not defined becomes None."""
         return cls(
             nll=scores.nll,
-            ause=_defined(scores.ause),
-            ence=_defined(scores.ence),
+            ause=finite_or_none(scores.ause),
+            ence=finite_or_none(scores.ence),
             coverage_90=scores.coverage_90,
-            relative_error=_defined(scores.relative_error),
+            relative_error=finite_or_none(scores.relative_error),
         )
 
     def beats(self, reference: "MethodScores") -> bool:
@@ -334,7 +334,3 @@ def _score(std: np.ndarray, error: np.ndarray) -> MethodScores:
     scores = UncertaintyScores()
     scores.add(std, error)
     return MethodScores.of(scores)
-
-
-def _defined(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -22,10 +22,8 @@ from careamics_denoisplit.distillation.loss import SpreadTerms, spread_loss
 from careamics_denoisplit.distillation.record import head_for
 from careamics_denoisplit.errors import NonFiniteError
 from careamics_denoisplit.network import Features, LadderVAE, SpreadHead, TorchNoise
+from careamics_denoisplit.prediction import Progress
 from careamics_denoisplit.quiet_lightning import quiet_lightning
-
-Progress = Callable[[int, int], None]
-"""Called with the number of finished and of all steps."""
 
 VALIDATION_CROPS = 16
 """Crops on which the fit is stopped."""

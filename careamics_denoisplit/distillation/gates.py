@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from careamics_denoisplit.distillation.record import Gate, Status
-from careamics_denoisplit.prediction import Estimate, Splitter, Tiling, predict_image
+from careamics_denoisplit.prediction import Estimate, Progress, Splitter, Tiling, predict_image
 
 SAMPLES = 16
 """Posterior samples that the one pass must be as good as."""
@@ -27,8 +27,6 @@ LARGEST_SEAM = 1.0
 """Largest 99.9th percentile of tiles against the whole image, in units of the spread."""
 
 _DECILES = 10
-
-Progress = Callable[[int, int], None]
 
 
 class Estimates(NamedTuple):

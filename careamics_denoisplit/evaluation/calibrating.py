@@ -26,8 +26,14 @@ from careamics_denoisplit.calibration import (
 )
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import ConfigurationError
-from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, open_scenes
-from careamics_denoisplit.prediction import Spread, Tiling, predict_image
+from careamics_denoisplit.evaluation.scenes import (
+    Scene,
+    Scenes,
+    align_truth,
+    aligned_truth,
+    open_scenes,
+)
+from careamics_denoisplit.prediction import Progress, Spread, Tiling, predict_image
 from careamics_denoisplit.prediction.decoding import spread_head_of
 from careamics_denoisplit.prediction.estimate import require_spread
 
@@ -36,8 +42,6 @@ PACKAGE_SAMPLES = 8
 
 MAX_BLUR_SCENES = 8
 """Scenes on which the blur widths of the references are chosen at most."""
-
-Progress = Callable[[int, int], None]
 
 
 def calibrate(
@@ -132,7 +136,7 @@ def calibrate(
         )
         alignment = align_truth(scene, estimate.mean, align=align)
         first = first or alignment
-        aligned = np.stack([a.apply(t) for a, t in zip(alignment, scene.truth, strict=True)])
+        aligned = aligned_truth(scene, alignment)
         hashes.append(hash_of(scene.mixture, aligned))
         for count in counts:
             part = estimate if count == counts[-1] else estimate.snapshots[count]

@@ -14,16 +14,21 @@ from careamics_denoisplit.calibration import BlurWidths, CalibrationSet, Method,
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.evaluation.calibrating import (
-    Progress,
     choose_blur,
     hash_of,
     require_method,
     share_of,
 )
-from careamics_denoisplit.evaluation.scenes import Scene, Scenes, align_truth, open_scenes
+from careamics_denoisplit.evaluation.scenes import (
+    Scene,
+    Scenes,
+    align_truth,
+    aligned_truth,
+    open_scenes,
+)
 from careamics_denoisplit.evaluation.tally import Tally
 from careamics_denoisplit.evaluation.uncertainty import UncertaintyReport
-from careamics_denoisplit.prediction import Estimate, Spread, Tiling, predict_image
+from careamics_denoisplit.prediction import Estimate, Progress, Spread, Tiling, predict_image
 from careamics_denoisplit.prediction.decoding import spread_head_of
 
 
@@ -139,12 +144,12 @@ def evaluate(
         alignment = align_truth(
             scene, estimate.mean, align=align, recorded=trained.calibrations.alignment
         )
-        truth = np.stack([a.apply(t) for a, t in zip(alignment, scene.truth, strict=True)])
+        truth = aligned_truth(scene, alignment)
         tally.add(scene, estimate, truth, alignment, chosen)
         if fitted is not None:
             n_known += hash_of(scene.mixture, truth) in fitted.fitted_on.sha256
         if example is None:
-            example = _example(trained, scene, estimate, truth, estimator, chosen)._replace(
+            example = example_of(trained, scene, estimate, truth, estimator, chosen)._replace(
                 pixel_size=scenes.pixel_size
             )
     scores = {
@@ -202,14 +207,31 @@ def _blur_of(scenes: Scenes, known: BlurWidths | None) -> tuple[BlurWidths, str]
     )
 
 
-def _example(
+def example_of(
     trained: TrainedModel,
     scene: Scene,
     estimate: Estimate,
     truth: Real[np.ndarray, "c y x"],
     estimator: str,
-    method: Method,
+    method: Method | None = None,
 ) -> Example:
+    """Put one predicted image beside its truth, with the std that is calibrated where one is.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+        Model with its calibrations.
+    scene : Scene
+        The image.
+    estimate : Estimate
+        What was predicted, gray values.
+    truth : numpy.ndarray of shape (C, Y, X)
+        True channels on the scale of the prediction, gray values.
+    estimator : str
+        Name from `estimator_name`.
+    method : {"scalar", "joint"}, optional
+        Calibration; by default the one that is applied.
+    """
     std = estimate.spread
     calibrated = None
     if std is not None:

@@ -1,6 +1,5 @@
 """Scores where the structures are not equally bright: the same fields in other proportions."""
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,9 +12,9 @@ from careamics_denoisplit import metrics
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.data import Statistics, mix
 from careamics_denoisplit.errors import ConfigurationError, DataError
-from careamics_denoisplit.evaluation.calibrating import Progress, share_of
-from careamics_denoisplit.evaluation.scenes import Scene, align_truth, open_scenes
-from careamics_denoisplit.prediction import Spread, Tiling, predict_image
+from careamics_denoisplit.evaluation.calibrating import share_of
+from careamics_denoisplit.evaluation.scenes import Scene, align_truth, aligned_truth, open_scenes
+from careamics_denoisplit.prediction import Progress, Spread, Tiling, predict_image
 
 Ratio = tuple[int | float, ...]
 
@@ -101,11 +100,10 @@ def evaluate_ratios(
             "afterwards. Measure mixtures of other proportions and score these."
         )
     scenes = open_scenes(statistics, truth=truth, channels=channels, axes=axes)
-    rows = []
-    for number, ratio in enumerate(wanted):
-        images = []
-        for place, scene in enumerate(scenes):
-            scene = _aligned(scene, align)
+    images: list[list[dict[str, Any]]] = [[] for _ in wanted]
+    for place, recorded in enumerate(scenes):
+        scene = _aligned(recorded, align)
+        for number, ratio in enumerate(wanted):
             mixture, mixed_truth = _superimposed(scene, ratio, statistics)
             mean = predict_image(
                 trained,
@@ -117,11 +115,14 @@ def evaluate_ratios(
                 batch=batch,
                 device=device,
                 progress=share_of(
-                    progress, number * len(scenes) + place, len(wanted) * len(scenes)
+                    progress, place * len(wanted) + number, len(wanted) * len(scenes)
                 ),
             ).mean
-            images.append(_scored(scene, mean, mixture, mixed_truth))
-        rows.append({"ratio": list(ratio), **_summary(names, images), "images": images})
+            images[number].append(_scored(scene, mean, mixture, mixed_truth))
+    rows = [
+        {"ratio": list(ratio), **_summary(names, scored), "images": scored}
+        for ratio, scored in zip(wanted, images, strict=True)
+    ]
     return {
         "command": "ratios",
         "seed": seed,
@@ -144,8 +145,8 @@ def _require_ratios(ratios: Sequence[Ratio], n_channels: int) -> None:
 def _aligned(scene: Scene, align: bool | None) -> Scene:
     """Bring the truth to the scale of the noisy channels, as its mixture needs it."""
     found = align_truth(scene, scene.truth, align=align)
-    truth = np.stack([each.apply(t) for each, t in zip(found, scene.truth, strict=True)])
-    return Scene(scene.name, scene.mixture, truth.astype(np.float32), scene.channels)
+    truth = aligned_truth(scene, found).astype(np.float32)
+    return Scene(scene.name, scene.mixture, truth, scene.channels)
 
 
 def _superimposed(
@@ -174,7 +175,8 @@ def _scored(
         "noise_free_mixture": [metrics.psnr_range_invariant(t, mixed_truth) for t, _ in pairs],
     }
     return {"name": scene.name} | {
-        key: [_defined(float(each)) for each in values] for key, values in scores.items()
+        key: [metrics.finite_or_none(float(each)) for each in values]
+        for key, values in scores.items()
     }
 
 
@@ -190,8 +192,6 @@ def _summary(names: Sequence[str], images: Sequence[dict[str, Any]]) -> dict[str
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    return _defined(metrics.mean_defined([each for each in values if each is not None]))
-
-
-def _defined(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return metrics.finite_or_none(
+        metrics.mean_defined([each for each in values if each is not None])
+    )

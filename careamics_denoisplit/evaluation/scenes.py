@@ -190,6 +190,19 @@ def align_truth(
     )
 
 
+def aligned_truth(scene: Scene, alignment: Sequence[TruthAlignment]) -> Real[np.ndarray, "c y x"]:
+    """Bring the truth of each channel to the scale that `align_truth` found.
+
+    Parameters
+    ----------
+    scene : Scene
+        Holds the truth.
+    alignment : sequence of C TruthAlignment
+        Gain and offset of each channel.
+    """
+    return np.stack([each.apply(t) for each, t in zip(alignment, scene.truth, strict=True)])
+
+
 def _aligned(
     scene: Scene, prediction: Real[np.ndarray, "c y x"], channel: int, *, forced: bool
 ) -> TruthAlignment:

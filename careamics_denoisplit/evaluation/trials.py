@@ -16,20 +16,20 @@ from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import DataError
 from careamics_denoisplit.evaluation.changed_images import Changed, Field, Trial, trials_of
 from careamics_denoisplit.evaluation.familiarity import CONSISTENCY, INPUT_RANGE, superposition_in
-from careamics_denoisplit.evaluation.scenes import Scene, align_truth, open_scenes
+from careamics_denoisplit.evaluation.scenes import Scene, align_truth, aligned_truth, open_scenes
 from careamics_denoisplit.evaluation.trust import mixture_noise_variance
 from careamics_denoisplit.images import as_float32, check_pixels, read_images
 from careamics_denoisplit.prediction import (
     CONSISTENT,
     Estimate,
     Monitors,
+    Progress,
     Spread,
     Tiling,
     outside_training,
     predict_image,
 )
 
-Progress = Callable[[int, int], None]
 Predict = Callable[[Real[np.ndarray, "y x"]], Estimate]
 
 _PIXELS_FOR_MEDIANS = 2**18
@@ -195,7 +195,9 @@ class Tally:
         shares = {name: count / self._pixels for name, count in self._outside.items()}
         knows = self._monitors.consistency is not None
         return {
-            "psnr": _defined(metrics.mean_defined([value for row in self._psnr for value in row])),
+            "psnr": metrics.finite_or_none(
+                metrics.mean_defined([value for row in self._psnr for value in row])
+            ),
             "rmse": float(np.sqrt(self._errors / self._pixels).mean()),
             "relative_error": math.sqrt(float(ratios.mean())),
             "predicted_relative_error": math.sqrt(float(predicted.mean()))
@@ -220,7 +222,10 @@ class Tally:
             math.sqrt(error / contrast),
             math.sqrt(predicted / contrast),
         )
-        return {"name": name, **dict(zip(_CHANNEL_FIGURES, map(_defined, values), strict=True))}
+        return {
+            "name": name,
+            **dict(zip(_CHANNEL_FIGURES, map(metrics.finite_or_none, values), strict=True)),
+        }
 
     def _watch(self, mixture: Float[np.ndarray, "y x"], mean: Float[np.ndarray, "c y x"]) -> None:
         """Count what the warning maps say."""
@@ -270,7 +275,7 @@ def _field(
     alignment = align_truth(
         scene, recorded.mean, align=align, recorded=trained.calibrations.alignment
     )
-    truth = np.stack([a.apply(t) for a, t in zip(alignment, scene.truth, strict=True)])
+    truth = aligned_truth(scene, alignment)
     weights, offset = superposition_in(trained, scene.mixture, truth)
     signal = truth.astype(np.float32)
     variance = mixture_noise_variance(trained.noise_models, signal, weights)
@@ -290,7 +295,3 @@ def _planes_of(third: Any) -> list[Real[np.ndarray, "_ _"]]:
     if not planes:
         raise DataError("The third structure has no image. Give one, or leave it out.")
     return planes
-
-
-def _defined(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -21,7 +21,7 @@ from careamics_denoisplit.prediction.tiling import Tile, Tiling
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with the number of finished and of all passes of the decoder."""
+"""Called with the number of finished and of all steps, mostly passes of the decoder."""
 
 Reduce = Callable[[TilePass], Tensor]
 """Makes planes (1, F, y, x) of a tile."""

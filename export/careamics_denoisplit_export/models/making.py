@@ -11,8 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from careamics_denoisplit.checkpoint import TrainedModel, load_model
 from careamics_denoisplit.config import (
     configuration_from_dict,
@@ -21,7 +19,14 @@ from careamics_denoisplit.config import (
     save_configuration,
 )
 from careamics_denoisplit.errors import FaultError
-from careamics_denoisplit.evaluation import Example, align_truth, evaluate_ratios, open_scenes
+from careamics_denoisplit.evaluation import (
+    Example,
+    align_truth,
+    aligned_truth,
+    evaluate_ratios,
+    example_of,
+    open_scenes,
+)
 from careamics_denoisplit.files import read_json, sha256_of, write_json, write_whole
 from careamics_denoisplit.noise_model import noise_model_file
 from careamics_denoisplit.prediction import predict_image
@@ -255,23 +260,9 @@ class Making:
             estimate = predict_image(
                 trained, scene.mixture, n_samples=max(1, spread.n_samples), spread=spread.kind
             )
-            aligned = align_truth(scene, estimate.mean, recorded=trained.calibrations.alignment)
-            truth = np.stack([a.apply(t) for a, t in zip(aligned, scene.truth, strict=True)])
-            std, calibrated = estimate.spread, None
-            if std is not None:
-                method = trained.calibrations.applied(spread.estimator) or "scalar"
-                calibrated = trained.calibrations.std(estimate.mean, std, spread.estimator, method)
-            examples.append(
-                Example(
-                    name=scene.name,
-                    channel_names=trained.channel_names,
-                    mixture=scene.mixture,
-                    mean=estimate.mean,
-                    std=std if calibrated is None else calibrated,
-                    calibrated=calibrated is not None,
-                    truth=truth,
-                )
-            )
+            alignment = align_truth(scene, estimate.mean, recorded=trained.calibrations.alignment)
+            truth = aligned_truth(scene, alignment)
+            examples.append(example_of(trained, scene, estimate, truth, spread.estimator))
         return examples
 
     def _export(self) -> None:
