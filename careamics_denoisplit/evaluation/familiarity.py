@@ -24,8 +24,8 @@ from careamics_denoisplit.prediction import (
     superposition_of,
 )
 
-SURROUNDINGS = 24
-"""Rows beside a band that its maps depend on: the window of the warning maps, and their mask."""
+SURROUNDINGS = 48
+"""Rows beside a band that its maps depend on: two windows of the warning maps, and their masks."""
 
 _PIXELS_AT_ONCE = 2**22
 _PIXELS_FOR_MEDIANS = 2**18

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from careamics_denoisplit.data.local_levels import LocalMean, Roughness
+from careamics_denoisplit.data.local_levels import LocalMean, Surroundings
 
 OUTLIER = 8.0
 """What one pixel counts at most: brightness as many widths outside the training range, roughness
@@ -104,21 +104,30 @@ class Consistency(nn.Module):
 
 
 class InputRange(nn.Module):
-    """Signed distance of local brightness and local noise from their range in training.
+    """Signed distance of local brightness, noise and contrast from their range in training.
 
     0 inside; 1 where one of them lies a whole width of its range above, -1 where it lies one
-    below. Of both distances the larger counts. Single pixels, such as hot ones, count for little.
+    below. Of all distances the largest counts. Noise and contrast are compared with those that
+    went with the same brightness in training. Single pixels, such as hot ones, count for little.
+
+    Parameters
+    ----------
+    steps : int
+        Number K of brightnesses at which the ranges of noise and contrast are known.
     """
 
     low: Tensor
     high: Tensor
+    most_rough: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int) -> None:
         super().__init__()
-        self.register_buffer("low", torch.zeros(2, 1, 1, 1))
-        self.register_buffer("high", torch.ones(2, 1, 1, 1))
-        self.local = LocalMean()
-        self.roughness = Roughness()
+        self.steps = steps
+        self.register_buffer("low", torch.zeros(1, 1, 1, 1))
+        self.register_buffer("high", torch.ones(1, 1, 1, 1))
+        self.register_buffer("most_rough", torch.ones(1, 1, 1, 1))
+        self.surroundings = Surroundings()
+        self.limits = Interpolated(4, steps)
 
     def forward(self, raw: Float[Tensor, "1 1 y x"]) -> Float[Tensor, "1 1 y x"]:
         """Return the map in widths of the training range.
@@ -129,14 +138,67 @@ class InputRange(nn.Module):
             The input, gray values.
         """
         width = self.high - self.low
-        lowest, highest = self.low[:1] - OUTLIER * width[:1], self.high[:1] + OUTLIER * width[:1]
-        brightness = torch.minimum(torch.maximum(raw, lowest), highest)
-        roughness = torch.minimum(self.roughness(raw), OUTLIER * self.high[1:])
-        levels = self.local(torch.cat((brightness, roughness)))
-        above = largest((levels - self.high) / width)
-        below = largest((self.low - levels) / width)
+        lowest, highest = self.low - OUTLIER * width, self.high + OUTLIER * width
+        clipped = torch.minimum(torch.maximum(raw, lowest), highest)
+        brightness, noise, contrast = self.surroundings(clipped, OUTLIER * self.most_rough)
+        low_noise, high_noise, low_contrast, high_contrast = self.limits(brightness).chunk(4, dim=1)
+        above = torch.maximum(
+            (brightness - self.high) / width, (noise - high_noise) / (high_noise - low_noise)
+        )
+        below = torch.maximum(
+            (self.low - brightness) / width, (low_noise - noise) / (high_noise - low_noise)
+        )
+        range_of_contrast = high_contrast - low_contrast
+        above = torch.maximum(above, (contrast - high_contrast) / range_of_contrast)
+        below = torch.maximum(below, (low_contrast - contrast) / range_of_contrast)
         is_above = (above >= below).to(raw.dtype)
         return above.clamp(min=0) * is_above - below.clamp(min=0) * (1 - is_above)
+
+
+class Interpolated(nn.Module):
+    """Values between known ones, linear in one variable; beyond the known ones the nearest.
+
+    Parameters
+    ----------
+    values : int
+        Number R of values.
+    steps : int
+        Number K of places where they are known, at least two.
+    """
+
+    start: Tensor
+    span: Tensor
+    slope: Tensor
+    first: Tensor
+
+    def __init__(self, values: int, steps: int) -> None:
+        super().__init__()
+        self.register_buffer("start", torch.zeros(1, steps - 1, 1, 1))
+        self.register_buffer("span", torch.ones(1, steps - 1, 1, 1))
+        self.register_buffer("slope", torch.zeros(values, steps - 1, 1, 1))
+        self.register_buffer("first", torch.zeros(values))
+
+    def set_points(
+        self, places: Float[Tensor, " k"], values: Float[Tensor, "r k"]
+    ) -> "Interpolated":
+        """Set the known places, ascending, and the values there."""
+        span = places.diff()
+        self.start.copy_(places[:-1][None, :, None, None])
+        self.span.copy_(span[None, :, None, None])
+        self.slope.copy_((values.diff(dim=1) / span)[..., None, None])
+        self.first.copy_(values[:, 0])
+        return self
+
+    def forward(self, variable: Float[Tensor, "1 1 y x"]) -> Float[Tensor, "1 r y x"]:
+        """Return the values (1, R, Y, X) at each pixel.
+
+        Parameters
+        ----------
+        variable : torch.Tensor of shape (1, 1, Y, X)
+            Where they are wanted.
+        """
+        along = torch.minimum((variable - self.start).clamp(min=0), self.span)
+        return nn.functional.conv2d(along, self.slope, self.first)
 
 
 def horner(
@@ -165,8 +227,3 @@ def sum_over(parts: Float[Tensor, "1 g y x"]) -> Float[Tensor, "1 1 y x"]:
     for component in range(1, parts.shape[1]):
         total = total + parts[:, component : component + 1]
     return total
-
-
-def largest(pair: Float[Tensor, "2 1 y x"]) -> Float[Tensor, "1 1 y x"]:
-    """Return the larger of two maps at each pixel."""
-    return torch.maximum(pair[:1], pair[1:])

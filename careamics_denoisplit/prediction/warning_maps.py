@@ -69,8 +69,8 @@ class WarningMaps:
         noise; near 1 where the image fits. None without noise models, and where it is not known
         how the image superimposes its channels.
     input_range : numpy.ndarray of shape (Y, X)
-        Signed distance of local brightness and noise from their range in training, in widths of
-        that range; 0 inside.
+        Signed distance of local brightness, and of the noise and contrast that go with it, from
+        their range in training, in widths of that range; 0 inside.
     """
 
     consistency: Float32[np.ndarray, "y x"] | None
@@ -230,25 +230,40 @@ def input_range_of(statistics: Statistics) -> InputRange:
     ----------
     statistics : Statistics
         Where local levels were not measured (runs of earlier versions), brightness is compared
-        with the percentiles of single pixels, and noise with nothing.
+        with the percentiles of single pixels, and noise and contrast with nothing.
     """
     levels = statistics.local_levels
-    if levels is None:
-        pixels = statistics.input_percentiles
-        brightness = min(pixels.values()), max(pixels.values())
-        noise = 0.0, UNLIMITED
+    of_brightness = statistics.input_percentiles if levels is None else levels.intensity
+    low, high = _wide_enough(min(of_brightness.values()), max(of_brightness.values()))
+    known = None if levels is None else levels.by_brightness
+    if known is None:
+        noise = (0.0, UNLIMITED)
+        if levels is not None:
+            noise = _wide_enough(min(levels.noise.values()), max(levels.noise.values()))
+        places, limits = [low], [[value] for value in (*noise, -UNLIMITED, UNLIMITED)]
     else:
-        brightness, noise = (
-            (min(found.values()), max(found.values())) for found in (levels.intensity, levels.noise)
-        )
-    bounds = torch.tensor([_wide_enough(brightness), _wide_enough(noise)])[..., None, None, None]
-    module = InputRange()
-    module.low.copy_(bounds[:, 0])
-    module.high.copy_(bounds[:, 1])
+        noises = map(_wide_enough, known.least_noise, known.most_noise)
+        contrasts = map(_wide_enough, known.least_contrast, known.most_contrast)
+        places = list(known.brightness)
+        limits = [list(row) for pair in (noises, contrasts) for row in zip(*pair, strict=True)]
+    module = InputRange(len(places) + 1)
+    module.low.fill_(low)
+    module.high.fill_(high)
+    module.most_rough.fill_(max(limits[1]))
+    module.limits.set_points(
+        _apart(torch.tensor([*places, places[-1] + high - low])),
+        torch.tensor([[*row, row[-1]] for row in limits]),
+    )
     return module
 
 
-def _wide_enough(bounds: tuple[float, float]) -> tuple[float, float]:
-    low, high = bounds
+def _wide_enough(low: float, high: float) -> tuple[float, float]:
     least = max(abs(low), abs(high), 1e-12) * _NARROWEST
     return low, max(high, low + least)
+
+
+def _apart(places: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+    """Move ascending places that coincide apart, by little."""
+    least = float(places.abs().max().clamp(min=1e-12)) * _NARROWEST
+    steps = places.diff().clamp(min=least)
+    return torch.cat((places[:1], places[0] + steps.cumsum(0)))

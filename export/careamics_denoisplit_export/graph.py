@@ -36,8 +36,8 @@ class ExportGraph(nn.Module):
         Width of the joint calibration's hidden layer; 0 is the scalar calibration.
     noise_gaussians, noise_coefficients : sequence of int
         Size of the noise model of each channel; empty leaves out the channel `consistency`.
-    input_range : bool
-        Whether there is a channel `input_range`.
+    input_range_steps : int
+        Brightnesses at which the channel `input_range` knows its ranges; 0 leaves it out.
     spread_width : int
         Width of the spread head; 0 takes samples.
     """
@@ -57,7 +57,7 @@ class ExportGraph(nn.Module):
         hidden_units: int = 0,
         noise_gaussians: Sequence[int] = (),
         noise_coefficients: Sequence[int] = (),
-        input_range: bool = False,
+        input_range_steps: int = 0,
         spread_width: int = 0,
     ) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class ExportGraph(nn.Module):
         self.calibration = JointStd(channels, hidden_units) if hidden_units else ScalarStd(channels)
         mixtures = tuple(zip(noise_gaussians, noise_coefficients, strict=True))
         self.consistency = Consistency(mixtures) if mixtures else None
-        self.input_range = InputRange() if input_range else None
+        self.input_range = InputRange(input_range_steps) if input_range_steps else None
         self.register_buffer("input_gain", torch.ones(1))
         self.register_buffer("input_offset", torch.zeros(1))
         self.register_buffer("input_mean", torch.zeros(1))
@@ -180,7 +180,7 @@ def build_graph(
     hidden_units: int = 0,
     noise_gaussians: Sequence[int] = (),
     noise_coefficients: Sequence[int] = (),
-    input_range: bool = False,
+    input_range_steps: int = 0,
     spread_width: int = 0,
 ) -> ExportGraph:
     """Build the graph with fresh weights, in evaluation mode, for a state dict to be loaded.
@@ -190,7 +190,8 @@ def build_graph(
     output_channels, latent_channels, filters, blocks_per_level, stem_stride, exponential, \
 gaussian_head, prior_size
         Settings of `LadderVAE`; an empty `prior_size` is a prior that is constant in space.
-    n_samples, seed, hidden_units, noise_gaussians, noise_coefficients, input_range, spread_width
+    n_samples, seed, hidden_units, noise_gaussians, noise_coefficients, input_range_steps, \
+spread_width
         Settings of `ExportGraph`.
     """
     network = LadderVAE(
@@ -210,7 +211,7 @@ gaussian_head, prior_size
         hidden_units,
         noise_gaussians,
         noise_coefficients,
-        input_range,
+        input_range_steps,
         spread_width,
     ).eval()
 

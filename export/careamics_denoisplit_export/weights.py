@@ -96,7 +96,7 @@ def graph_settings(
         settings["noise_gaussians"] = [gaussians for gaussians, _ in sizes]
         settings["noise_coefficients"] = [coefficients for _, coefficients in sizes]
     if monitors.input_range is not None:
-        settings["input_range"] = True
+        settings["input_range_steps"] = monitors.input_range.steps
     return settings
 
 

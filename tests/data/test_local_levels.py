@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from careamics_denoisplit.data import LocalLevels, LocalSample
 from careamics_denoisplit.data.local_levels import WINDOW, LocalMean, Roughness
+from careamics_denoisplit.data.local_statistics import LevelsByBrightness
 from careamics_denoisplit.data.statistics import Statistics, compute_statistics
 
 
@@ -99,6 +100,10 @@ def test_levels_of_another_scale_are_mapped() -> None:
     assert mapped.intensity == pytest.approx(expected.intensity, rel=1e-4)
     assert mapped.noise == pytest.approx(expected.noise, rel=1e-4)
     assert mapped.std == pytest.approx(expected.std, rel=1e-4)
+    assert mapped.by_brightness is not None
+    assert expected.by_brightness is not None
+    for name, values in expected.by_brightness.model_dump().items():
+        assert getattr(mapped.by_brightness, name) == pytest.approx(values, rel=1e-3)
 
 
 def test_percentiles_that_do_not_ascend_are_refused() -> None:
@@ -108,6 +113,57 @@ def test_percentiles_that_do_not_ascend_are_refused() -> None:
         LocalLevels(intensity=good, noise={**good, "99": 0.0}, std=1.0)
     with pytest.raises(ValidationError, match="ascend"):
         LocalLevels(intensity={"50": 1.0}, noise=good, std=1.0)
+
+
+def test_noise_and_contrast_are_known_for_each_brightness() -> None:
+    random = np.random.default_rng(6)
+    sample = LocalSample(4 * 128 * 128)
+    for brightness in (100, 200, 300, 400):
+        noise = random.normal(0, brightness / 20, (128, 128))
+        sample.add((brightness + noise).astype(np.float32))
+
+    known = sample.levels().by_brightness
+
+    assert known is not None
+    assert np.all(np.diff(known.brightness) >= 0)
+    assert known.brightness[0] == pytest.approx(100, abs=3)
+    assert known.brightness[-1] == pytest.approx(400, abs=3)
+    assert known.least_noise[0] < 5 < known.most_noise[0] < 7
+    assert known.least_noise[-1] < 20 < known.most_noise[-1] < 25
+    assert known.most_contrast[0] < known.least_contrast[-1]
+
+
+def test_of_few_pixels_one_range_holds_for_all_brightnesses() -> None:
+    sample = LocalSample(64)
+    sample.add(np.arange(64, dtype=np.float32).reshape(8, 8))
+
+    known = sample.levels().by_brightness
+
+    assert known is not None
+    assert len(known.brightness) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"brightness": (2.0, 1.0)}, "ascend"),
+        ({"most_noise": (1.0,)}, "one value for each"),
+        ({"least_contrast": (0.0, 9.0)}, "above the largest"),
+    ],
+)
+def test_ranges_that_do_not_fit_together_are_refused(
+    changed: dict[str, tuple[float, ...]], message: str
+) -> None:
+    good = {
+        "brightness": (1.0, 2.0),
+        "least_noise": (0.0, 0.0),
+        "most_noise": (1.0, 1.0),
+        "least_contrast": (0.0, 0.0),
+        "most_contrast": (1.0, 1.0),
+    }
+
+    with pytest.raises(ValidationError, match=message):
+        LevelsByBrightness(**good | changed)
 
 
 def test_training_statistics_hold_the_levels_of_the_mixed_input() -> None:

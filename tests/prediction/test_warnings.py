@@ -11,10 +11,17 @@ from hypothesis import strategies as st
 
 from careamics_denoisplit.config import DenoiSplitConfiguration, create_advanced_denoisplit_config
 from careamics_denoisplit.data import LocalSample, Statistics, Superposition
+from careamics_denoisplit.data.statistics import compute_statistics
 from careamics_denoisplit.errors import DataError
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel
 from careamics_denoisplit.prediction import NO_MONITORS, Monitored, Monitors, warning_maps
-from careamics_denoisplit.prediction.warning_channels import Consistency, InputRange, NoiseVariance
+from careamics_denoisplit.prediction.warning_channels import (
+    Consistency,
+    InputRange,
+    Interpolated,
+    NoiseVariance,
+)
+from careamics_denoisplit.prediction.warning_maps import input_range_of
 
 CHANNELS = ("er", "actin")
 SIZE = (192, 160)
@@ -137,14 +144,59 @@ def test_an_image_that_was_denoised_has_too_little_noise(model: Model) -> None:
 
 
 def test_the_distance_is_counted_in_widths_of_the_range() -> None:
-    module = InputRange()
-    module.low.copy_(torch.tensor([100.0, 0.0])[:, None, None, None])
-    module.high.copy_(torch.tensor([300.0, 1e30])[:, None, None, None])
+    module = InputRange(2)
+    module.low.fill_(100.0)
+    module.high.fill_(300.0)
+    wide = torch.tensor([0.0, 1e30, -1e30, 1e30])[:, None].expand(4, 2)
+    module.limits.set_points(torch.tensor([100.0, 300.0]), wide)
 
     found = [float(module(torch.full((1, 1, 9, 9), value))[0, 0, 4, 4]) for value in
              (0.0, 50.0, 200.0, 400.0, 500.0)]  # fmt: skip
 
     assert found == pytest.approx([-0.5, -0.25, 0.0, 0.5, 1.0], abs=1e-5)
+
+
+def test_a_dark_place_made_bright_has_too_little_contrast_for_its_brightness(model: Model) -> None:
+    image = mixture(channels(7))
+    dark = image < 320
+
+    plain = warning_maps(model, image, channels(7)).input_range
+    raised = warning_maps(model, image + 150, channels(7)).input_range
+
+    assert np.mean(plain[dark] != 0) < 0.05
+    assert np.mean(raised[dark] < 0) > 0.5
+
+
+def test_noise_that_goes_with_brightness_is_compared_at_each_brightness() -> None:
+    random = np.random.default_rng(5)
+    brightness = np.repeat([200.0, 1000.0], 32)[:, None] * np.ones((64, 256))
+    shot = (brightness + random.normal(0, brightness**0.5)).astype(np.float32)
+    flat = (brightness + random.normal(0, 200**0.5, brightness.shape)).astype(np.float32)
+    statistics = compute_statistics([[shot], [shot]], CHANNELS, n_pixels=shot.size)
+    module = input_range_of(statistics)
+
+    def outside(image: np.ndarray) -> np.ndarray:
+        return module(torch.from_numpy(image)[None, None])[0, 0].numpy() != 0
+
+    assert np.mean(outside(shot)) < 0.02
+    assert np.mean(outside(flat)[48:]) > 0.9
+    assert np.mean(outside(flat)[:16]) < 0.05
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(2, 9), st.integers(1, 4), st.integers(0, 2**31))
+def test_between_known_places_limits_are_interpolated(steps: int, rows: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    places = np.sort(random.choice(1000, steps, replace=False)).astype(np.float32)
+    values = random.normal(0, 10, (rows, steps)).astype(np.float32)
+    at = random.uniform(-100, 1100, (6, 7)).astype(np.float32)
+    module = Interpolated(rows, steps).set_points(torch.tensor(places), torch.tensor(values))
+
+    found = module(torch.from_numpy(at)[None, None])[0].numpy()
+
+    np.testing.assert_allclose(
+        found, [np.interp(at, places, row) for row in values], rtol=1e-4, atol=1e-3
+    )
 
 
 def test_one_hot_pixel_makes_no_region_unfamiliar(model: Model) -> None:
