@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 
@@ -12,6 +12,7 @@ from careamics_denoisplit.calibration import CalibrationSet, Method
 from careamics_denoisplit.careamist.distilling import DistillingCAREamist
 from careamics_denoisplit.careamist.estimators import workload_of
 from careamics_denoisplit.careamist.packaging import export
+from careamics_denoisplit.evaluation import PACKAGE_SAMPLES
 from careamics_denoisplit.evaluation.one_pass import judged_by_truth
 from careamics_denoisplit.prediction import Spread
 from careamics_denoisplit.report import write_report, write_result
@@ -211,6 +212,8 @@ class DenoiSplitCAREamist(DistillingCAREamist):
         channel_names: list[str] | None = None,
         *,
         recipe: Any = None,
+        spread: Literal["distilled", "samples"] | None = None,
+        n_samples: int = PACKAGE_SAMPLES,
         overwrite: bool = False,
     ) -> Path:
         """Write one bioimage.io package.
@@ -231,6 +234,11 @@ class DenoiSplitCAREamist(DistillingCAREamist):
             Of careamics; must be those of the configuration.
         recipe : Recipe or pathlib.Path or str, optional
             Facts that a person wrote, or their YAML file.
+        spread : {"distilled", "samples"}, optional
+            One pass with the fitted head, or posterior samples inside the package; by default the
+            former where the run holds a head that passed its gates.
+        n_samples : int
+            Posterior samples inside the package, where it takes them.
         overwrite : bool
             Whether a package that is there may be replaced.
 
@@ -257,5 +265,7 @@ class DenoiSplitCAREamist(DistillingCAREamist):
             input_array=input_array,
             covers=covers,
             channel_names=channel_names,
+            spread=spread,
+            n_samples=n_samples,
             overwrite=overwrite,
         )

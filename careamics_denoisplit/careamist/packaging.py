@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.config import channel_identifier
@@ -21,6 +21,8 @@ def export(
     input_array: Any,
     covers: Sequence[Path | str] | None,
     channel_names: Sequence[str] | None,
+    spread: Literal["distilled", "samples"] | None,
+    n_samples: int,
     overwrite: bool,
 ) -> Path:
     """Write a package whose recipe is overridden by what careamics' keywords say.
@@ -41,6 +43,10 @@ def export(
         Not used: the cover is drawn from the test image, which is said.
     channel_names : sequence of str or None
         Must be those of the configuration.
+    spread : {"distilled", "samples"} or None
+        One pass with the fitted head, or posterior samples; None takes what is best.
+    n_samples : int
+        Posterior samples inside the package, where it takes them.
     overwrite : bool
         Whether a package that is there may be replaced.
 
@@ -76,5 +82,13 @@ def export(
     changes = {name: value for name, value in overrides.items() if value is not None}
     if changes:
         recipe = recipe_from(recipe.model_dump() | changes, name="export_to_bmz")
-    exported = export_package(trained, recipe, path, test_image=input_array, overwrite=overwrite)
+    exported = export_package(
+        trained,
+        recipe,
+        path,
+        test_image=input_array,
+        spread=spread,
+        n_samples=n_samples,
+        overwrite=overwrite,
+    )
     return Path(exported.path)

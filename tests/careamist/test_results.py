@@ -55,6 +55,8 @@ def test_a_package_is_exported_by_the_words_of_careamics(
         general_description="Splits spots.",
         data_description="Generated spots.",
         channel_names=["er", "actin"],
+        spread="samples",
+        n_samples=4,
     )
 
     assert path == tmp_path / "p.zip"
@@ -63,6 +65,7 @@ def test_a_package_is_exported_by_the_words_of_careamics(
     assert seen["recipe"].description == "Splits spots."
     assert seen["recipe"].training_data == "Generated spots."
     assert seen["test_image"] is fields.MIXTURE
+    assert (seen["spread"], seen["n_samples"]) == ("samples", 4)
 
 
 def test_a_package_with_other_channels_is_refused(
