@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-# Test processes share the cores: threads of theirs would wait for each other. Read by torch.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Test processes share the cores: threads of theirs would wait for each other. Torch reads it when
+# it is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 REPOSITORY = Path(__file__).parents[1]
 REQUIRED = frozenset(filter(None, os.environ.get("DENOISPLIT_REQUIRE", "").split(",")))

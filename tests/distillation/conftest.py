@@ -1,6 +1,5 @@
 """A small network whose samples differ, and mixtures to fit its spread on."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,14 +32,6 @@ class Trained:
     network: LadderVAE
     statistics: Statistics
     spread_head: SpreadHead | None = None
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

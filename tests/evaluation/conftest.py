@@ -1,8 +1,7 @@
 """A small untrained model and images with truth, for evaluation and report."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -33,21 +32,6 @@ class Images(NamedTuple):
         return np.mean(list(self.noisy.values()), axis=0, dtype=np.float32)
 
 
-@contextlib.contextmanager
-def single_thread() -> Iterator[None]:
-    """Compute with one thread: small images only wait for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with single_thread():
-        yield
-
-
 @pytest.fixture
 def images() -> Images:
     """Two fields of 72 x 64 px."""
@@ -58,10 +42,9 @@ def images() -> Images:
 def calibrated(trained: TrainedModel) -> TrainedModel:
     """The model with calibrations of 10 and of 8 samples, scalar and joint."""
     images = make_images()
-    with single_thread():
-        fitted = calibrate(
-            trained, truth=images.truth, channels=images.noisy, n_samples=10, method="joint"
-        )
+    fitted = calibrate(
+        trained, truth=images.truth, channels=images.noisy, n_samples=10, method="joint"
+    )
     return dataclasses.replace(trained, calibrations=fitted)
 
 

@@ -1,7 +1,6 @@
 """One tiny trained model and one package of it, built once for all tests of the exporter."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -117,21 +116,6 @@ def _warm_up(model: LadderVAE) -> None:
             model(torch.randn(4, 1, 64, 64, generator=generator), TorchNoise(generator), False)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread: small networks only wait for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
-
-
 @pytest.fixture(scope="session")
 def make_trained() -> Callable[..., TrainedModel]:
     return untrained
@@ -156,8 +140,7 @@ def mixture() -> np.ndarray:
 def calibrated(trained: TrainedModel) -> TrainedModel:
     """The same model with scalar and joint calibrations of the estimator that packages use."""
     image = blobs((128, 128), seed=5)
-    with one_thread():
-        estimate = predict_image(trained, image, n_samples=N_SAMPLES)
+    estimate = predict_image(trained, image, n_samples=N_SAMPLES)
     fitted = CalibrationSet(channel_names=CHANNELS).with_estimator(
         estimator_name("samples", N_SAMPLES), fitted_to(estimate, seed=0)
     )
@@ -196,8 +179,7 @@ def distilled(calibrated: TrainedModel) -> TrainedModel:
     """The calibrated model with a head that passed its gates, and calibrations for it, too."""
     model = with_head(calibrated)
     image = blobs((128, 128), seed=5)
-    with one_thread():
-        estimate = predict_image(model, image, spread="distilled")
+    estimate = predict_image(model, image, spread="distilled")
     fitted = fitted_to(estimate, seed=1)
     known = calibrated.calibrations
     return replace(model, calibrations=known.with_estimator("distilled", fitted))
@@ -230,8 +212,7 @@ def package(
 ) -> Package:
     """A good package, calibrated by the scalar factor."""
     path = tmp_path_factory.mktemp("package") / "tiny.zip"
-    with one_thread():
-        exported = export_package(calibrated, recipe, path, test_image=mixture, method="scalar")
+    exported = export_package(calibrated, recipe, path, test_image=mixture, method="scalar")
     return Package(path, read_zip(path), exported)
 
 

@@ -196,7 +196,6 @@ def one_pass(
 ) -> Path:
     """A package of the one-pass spread."""
     path = tmp_path_factory.mktemp("one_pass") / "one.zip"
-    torch.set_num_threads(1)
     export_package(distilled, recipe, path, test_image=mixture, method="scalar")
     return path
 

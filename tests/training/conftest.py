@@ -86,15 +86,6 @@ class TrainingServer:
         return self.process.stdout.readline().strip()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small networks gain nothing from threads, and lose much where others compute too."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def tiny() -> ModuleType:
     """Builders of the smallest training: `make_config`, `make_data`, `make_noise_models`."""
