@@ -11,7 +11,7 @@ SCRIPTS := .scripts
 # No request leaves the machine while the project is checked.
 export VALIDATE_PYPROJECT_NO_NETWORK := 1
 
-.PHONY: help install check format docs test demo consumers models cards zoo clean
+.PHONY: help install check format docs test demo consumers models cards zoo rehearse clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -66,6 +66,9 @@ $(ZOO)/.installed:
 	$(ZOO)/bin/python -m pip install --quiet "hypha[s3]==0.21.137" "moto[server]==5.2.5" requests httpx \
 		"sqlmodel<0.0.28" "sqlalchemy<2.1"
 	@touch $(ZOO)/.installed
+
+rehearse: install zoo ## start that server and say how to upload to it; Ctrl-C stops it
+	$(BIN)/python tests/export/upload/rehearsal.py $(ZOO)/bin/python
 
 # From the images in ../shared/data; at most 40 minutes each on two cores. What is finished is not repeated.
 models: install ## train, measure, export and check the demonstration models, in models/

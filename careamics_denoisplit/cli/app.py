@@ -36,7 +36,7 @@ app = App(
     name="denoisplit",
     help="Split superimposed fluorescence channels and denoise them, with calibrated uncertainty.",
     help_epilogue="Every command explains itself: denoisplit COMMAND --help. "
-    "No command but upload uses the network.",
+    "No command but upload and check --build-consumers uses the network.",
     version=package_version,
     result_action="return_value",
     suppress_keyboard_interrupt=False,

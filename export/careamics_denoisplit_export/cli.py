@@ -64,8 +64,8 @@ def export(
         (distilled), or posterior samples inside the package. Without it the former, where the run
         holds a head that passed its gates; a head that failed them is never packaged.
     samples
-        Posterior samples inside the package, where it takes them; the calibration must exist for
-        this number.
+        Posterior samples inside the package, where it takes them. Its uncertainty is calibrated
+        only where `calibrate` was run for this number.
     method
         Calibration of the uncertainty; auto takes that of the last calibrate, as predict does.
     input
@@ -95,6 +95,8 @@ def export(
             return
         from careamics_denoisplit_export.figures import load_figures
         from careamics_denoisplit_export.package import export_package, read_zip
+        from careamics_denoisplit_export.upload.contents import open_contents
+        from careamics_denoisplit_export.upload.readiness import obstacles_to_review
 
         measured = load_figures(existing_paths(figures or [], "--figures"))
         exported = export_package(
@@ -113,6 +115,7 @@ def export(
             overwrite=common.overwrite,
         )
         completeness = _completeness(read_zip(exported.path))
+        obstacles = obstacles_to_review(open_contents(exported.path))
         work.values = {
             "package": str(exported.path),
             "sha256": exported.sha256,
@@ -122,6 +125,7 @@ def export(
             "spread_reason": exported.spread.reason,
             "samples": exported.spread.n_samples,
             "test_image": exported.test_image,
+            "obstacles": list(obstacles),
             "completeness": completeness._asdict(),
         }
         work.say(f"output channels: {', '.join(exported.output_channels)}")
@@ -133,6 +137,8 @@ def export(
                 f"(denoisplit calibrate RUN {taken.option} ...)"
             )
         work.say(f"test image: {exported.test_image}")
+        for obstacle in obstacles:
+            work.say(f"before reviewers of the zoo look at it: {obstacle}")
         work.say(completeness.words)
         work.wrote(exported.path)
 

@@ -95,8 +95,21 @@ def _calibration(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _estimator(result: Mapping[str, Any]) -> str:
-    if result["spread"] == "samples":
-        return f"mean and spread of {result['samples']} posterior samples"
-    if result["spread"] == "distilled":
+    return estimator_in_words(result["spread"], result["samples"])
+
+
+def estimator_in_words(spread: str, n_samples: int) -> str:
+    """Name what was predicted with.
+
+    Parameters
+    ----------
+    spread : {"samples", "distilled", "none"}
+        Where mean and spread come from.
+    n_samples : int
+        Posterior samples, where there are any.
+    """
+    if spread == "samples":
+        return f"mean and spread of {n_samples} posterior samples"
+    if spread == "distilled":
         return "one pass with the fitted spread head"
     return "one pass with posterior means"

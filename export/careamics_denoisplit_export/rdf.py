@@ -129,6 +129,34 @@ def describe(recipe: Recipe, description: Description) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value not in (None, [])}
 
 
+def require_valid(content: Mapping[str, Any]) -> None:
+    """Refuse facts that the format of packages does not know.
+
+    Parameters
+    ----------
+    content : mapping
+        What `describe` returned.
+
+    Raises
+    ------
+    ConfigurationError
+        If bioimageio.spec calls it invalid; the message holds its reasons.
+    """
+    from bioimageio.spec import InvalidDescr, ValidationContext, build_description
+
+    # The files are not written yet; here only what is said of them counts.
+    made = build_description(dict(content), context=ValidationContext(perform_io_checks=False))
+    if isinstance(made, InvalidDescr):
+        reasons = [
+            f"`{'.'.join(map(str, error.loc))}`: {error.msg}"
+            for detail in made.validation_summary.details
+            for error in detail.errors
+        ]
+        raise ConfigurationError(
+            f"This would be no valid package: {'; '.join(reasons[:5])}. Correct the recipe."
+        )
+
+
 def halo_of(size_multiple: int) -> int:
     """Choose the halo: at least 32 px, twice it a multiple of the network's stride.
 
@@ -183,7 +211,7 @@ class _Files:
 def _input(file: _Files) -> dict[str, Any]:
     return {
         "id": INPUT_ID,
-        "description": "Superimposed structures as recorded, in raw gray values.",
+        "description": "Superimposed structures, raw gray values; README.md says how recorded.",
         "axes": _axes((INPUT_CHANNEL,), {"size": TILE}, {"size": TILE}),
         "data": {"type": "float32"},
         "preprocessing": [{"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}],

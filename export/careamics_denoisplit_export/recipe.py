@@ -1,15 +1,18 @@
 """What only a person knows about a package: its name, authors, licence, purpose."""
 
+import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -20,6 +23,19 @@ from careamics_denoisplit.files import load_yaml, safe_name
 
 PLACEHOLDER_AUTHOR = "Unnamed author"
 """Stands where nobody is named; a package that carries it is not fit for the zoo."""
+
+_FORMS = {
+    "doi": "must be a DOI such as 10.1234/abc, without https://doi.org/",
+    "git_repo": "must be an address that begins with https://",
+    "github_user": "must be a name on GitHub, without @ or address",
+    "orcid": "must be an ORCID such as 0000-0002-1825-0097",
+    "timestamp": "must be a time in UTC such as 2026-11-22T12:00:00Z",
+    "url": "must be an address that begins with https://",
+    "version": "must be three numbers such as 0.1.0",
+}
+"""What a text of another form should have been, by the name of its field."""
+
+_FORM_OF_THE_TITLE = "must consist of letters, digits, blanks and _ + - ( )"
 
 _FORBIDDEN_IN_NAMES = "stardist"  # Fiji's engine takes another path for such names
 
@@ -37,6 +53,28 @@ Text = Annotated[
     StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=4096),
 ]
 Line = Annotated[Text, StringConstraints(pattern=r"^[^\r\n\x00-\x1f]*$", max_length=256)]
+
+
+def _known_licence(value: str) -> str:
+    """Refuse what the format of packages does not know: SPDX identifiers."""
+    # Importing the format takes a second; recipes without errors need it at export anyway.
+    from bioimageio.spec.generic.v0_3 import LicenseId
+
+    try:
+        return str(LicenseId(value))
+    except ValueError:
+        near = difflib.get_close_matches(value, _licences(), n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"must be an SPDX identifier such as CC-BY-4.0{meant}") from None
+
+
+def _licences() -> list[str]:
+    from bioimageio.spec.generic.v0_3 import LicenseId
+
+    return list(TypeAdapter(LicenseId).json_schema()["enum"])
+
+
+Licence = Annotated[Line, AfterValidator(_known_licence)]
 
 
 class _Facts(BaseModel):
@@ -98,7 +136,7 @@ class Dataset(_Facts):
     """What the images show, and how many there are."""
     authors: Annotated[tuple[Person, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
     """Who made the images."""
-    license: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9.+-]+$")]
+    license: Licence
     """SPDX identifier of the images' licence."""
     cite: Annotated[tuple[Citation, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
     """Where the images were published."""
@@ -122,7 +160,7 @@ class Recipe(_Facts):
     """Who made the model."""
     maintainers: Annotated[tuple[Maintainer, ...], BeforeValidator(list_to_tuple)] = ()
     """Who answers questions."""
-    license: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9.+-]+$")] = "CC-BY-4.0"
+    license: Licence = "CC-BY-4.0"
     """SPDX identifier of the weights' licence."""
     cite: Annotated[tuple[Citation, ...], BeforeValidator(list_to_tuple)] = (DENOISPLIT,)
     """Work to cite."""
@@ -274,4 +312,9 @@ def _in_words(entry: Any) -> str:
         return f"`{place}` is no field of a recipe"
     if entry["type"] == "missing":
         return f"`{place}` is missing"
+    if entry["type"] == "string_pattern_mismatch":
+        form = _FORM_OF_THE_TITLE if place == "name" else message
+        message = _FORMS.get(str(entry["loc"][-1]), form)
+    if entry["type"] in ("too_short", "string_too_short") and not entry["input"]:
+        return f"`{place}` is empty; fill it in, or remove the field"
     return f"`{place}`: {message}, got {str(entry['input'])[:60]!r}"

@@ -57,8 +57,8 @@ _COMMENTED = {
 """,
 }
 _HEAD = """\
-# Recipe of a package: what no file of the training knows. Fill in what you can; lines that count
-# do not begin with `# `, so remove both from a field that you fill in. Then:
+# Recipe of a package: what no file of the training knows. Fill in what you can, and delete `# ` in
+# front of every line that you fill in. Then:
 #   denoisplit export RUN --recipe {name} --out package.zip
 """
 

@@ -31,10 +31,12 @@ from careamics_denoisplit.noise_model import load_noise_models
 from careamics_denoisplit.prediction import predict_image, whole_image
 from careamics_denoisplit_export import Recipe, export_package
 from careamics_denoisplit_export.card import escaped, number
+from careamics_denoisplit_export.figures import estimator_in_words
 from careamics_denoisplit_export.graph import build_graph
 from careamics_denoisplit_export.package import read_zip, writing
+from careamics_denoisplit_export.package.cover import cover_png
 from careamics_denoisplit_export.package.sample_image import sample_image
-from careamics_denoisplit_export.rdf import halo_of, to_yaml
+from careamics_denoisplit_export.rdf import halo_of, require_valid, to_yaml
 from careamics_denoisplit_export.weights import Traced, repacked
 
 FILES = {
@@ -266,6 +268,9 @@ def test_a_test_image_of_any_size_fills_one_tile(
     assert sample.raw.shape == (512, 512)
     assert set(np.unique(sample.raw)) <= set(np.unique(image))
     assert ("padded by reflection" in sample.origin) == (min(shape) < 512)
+    rows, columns = (max(0, (size - 512) // 2) for size in shape)
+    middle = image[rows : rows + 512, columns : columns + 512]
+    np.testing.assert_array_equal(sample.raw[sample.given], middle)
 
 
 def test_a_made_up_image_has_the_histogram_of_the_training(calibrated: TrainedModel) -> None:
@@ -296,6 +301,33 @@ def test_the_cover_is_a_small_picture_of_two_squares(package: Any) -> None:
 
     assert picture.size[0] == 2 * picture.size[1]
     assert len(data) < 500_000
+
+
+def test_the_cover_shows_the_middle_of_an_oblong_image_undistorted() -> None:
+    image = np.zeros((64, 256), np.float32)
+    image[:, 96:160] = 1
+
+    picture = np.asarray(Image.open(io.BytesIO(cover_png(image, image[None]))))
+
+    assert picture.shape == (320, 640, 3)
+    assert len(np.unique(picture[:, :320])) == 1
+
+
+def test_figures_of_another_estimator_are_told(
+    calibrated: TrainedModel,
+    recipe: Recipe,
+    mixture: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(writing, "write_torchscript", without_tracing)
+    figures = {"evaluation": {"words": estimator_in_words("samples", 16)}}
+    monkeypatch.setattr(writing.Card, "render", lambda _self: "card")
+
+    export_package(calibrated, recipe, tmp_path / "p.zip", test_image=mixture, measured=figures)
+
+    assert "`denoisplit evaluate RUN --samples 8 ...` measures these" in caplog.text
 
 
 def test_the_card_says_what_goes_in_and_what_is_not_known(package: Any) -> None:
@@ -417,6 +449,14 @@ def test_rdf_yaml_keeps_words_and_numbers_apart() -> None:
 
     assert load_yaml(text) == content
     assert "e-" not in text
+
+
+def test_facts_that_the_format_does_not_know_stop_the_export(package: Any) -> None:
+    content = load_yaml(package.files["rdf.yaml"].decode())
+
+    require_valid(content)
+    with pytest.raises(ConfigurationError, match=r"no valid package: .*license"):
+        require_valid({**content, "license": "CC-BY-5.0"})
 
 
 @pytest.mark.parametrize(("stride", "halo"), [(4, 32), (64, 32), (128, 64), (256, 128)])

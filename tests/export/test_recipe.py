@@ -52,7 +52,14 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
     [
         ("name: Good name\n", "`description` is missing"),
         ("name: abc\ndescription: x\n", "`name`"),
-        ("name: a,b and c\ndescription: x\n", "`name`"),
+        ("name: a,b and c\ndescription: x\n", "`name`: must consist of letters"),
+        ("name: ''\ndescription: x\n", "`name` is empty"),
+        ("name: Good name\ndescription: x\nlicense: CC-BY-5.0\n", "did you mean CC-BY-4.0"),
+        ("name: Good name\ndescription: x\nlicense: my own\n", "must be an SPDX identifier"),
+        (
+            "name: Good name\ndescription: x\ncite: [{text: a, doi: 'https://doi.org/10.1/a'}]\n",
+            r"`cite\.0\.doi`: must be a DOI such as",
+        ),
         ("name: My StarDist model\ndescription: x\n", "Fiji reserves it"),
         ("name: Good name\ndescription: x\nautor: y\n", "`autor` is no field"),
         ("name: Good name\ndescription: x\nauthors: []\n", "`authors`"),

@@ -175,9 +175,13 @@ def _gains(plan: Plan) -> str:
 
 def _contents(plan: Plan) -> list[str]:
     """Say in words what each output channel is."""
-    width = "spread, not calibrated" if plan.calibration is None else "calibrated std"
     names = plan.trained.channel_names
-    words = [f"{name}, denoised" for name in names] + [f"{width} of {name}" for name in names]
+    words = [f"{name}, denoised" for name in names] + [
+        f"spread of {name}, not calibrated"
+        if plan.calibration is None
+        else f"calibrated std of {name}"
+        for name in names
+    ]
     return [*words, *(_WARNINGS[name] for name in plan.monitors.names)]
 
 

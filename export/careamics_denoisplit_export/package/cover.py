@@ -22,7 +22,7 @@ _COLOURS = np.array(
 
 
 def cover_png(mixture: Float[np.ndarray, "y x"], channels: Float[np.ndarray, "c y x"]) -> bytes:
-    """Draw a picture of 2:1, the mixture in gray and the channels in colour.
+    """Draw the middle square of an image twice: the mixture in gray, the channels in colour.
 
     Parameters
     ----------
@@ -55,5 +55,8 @@ def _stretched(image: Float[np.ndarray, "y x"]) -> Float[np.ndarray, "y x"]:
 
 
 def _shrunk(picture: Float[np.ndarray, "y x 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
-    pixels = Image.fromarray((picture * 255).round().astype(np.uint8))
+    side = min(picture.shape[:2])
+    top, left = ((size - side) // 2 for size in picture.shape[:2])
+    square = picture[top : top + side, left : left + side]
+    pixels = Image.fromarray((square * 255).round().astype(np.uint8))
     return np.asarray(pixels.resize(_SIZE, Image.Resampling.BOX))

@@ -27,10 +27,13 @@ class SampleImage:
         Gray values, float32.
     origin : str
         One phrase for the card.
+    given : tuple of slice
+        Rows and columns that are no reflections of others.
     """
 
     raw: Float32[np.ndarray, "y x"]
     origin: str
+    given: tuple[slice, slice] = (slice(None), slice(None))
 
     @property
     def tensor(self) -> Float32[np.ndarray, "1 1 y x"]:
@@ -66,8 +69,11 @@ def sample_image(source: Any, statistics: Statistics) -> SampleImage:
     height, width = pixels.shape
     origin = f"{name}, {height} x {width} px"
     if min(height, width) < TILE:
-        padded = _padded(pixels)
-        return SampleImage(padded, f"{origin}, padded by reflection to {TILE} x {TILE} px")
+        return SampleImage(
+            _padded(pixels),
+            f"{origin}, padded by reflection to {TILE} x {TILE} px",
+            (_middle(height), _middle(width)),
+        )
     top, left = (height - TILE) // 2, (width - TILE) // 2
     cut = np.ascontiguousarray(pixels[top : top + TILE, left : left + TILE])
     return SampleImage(cut, origin if height == width == TILE else f"{origin}, the middle of it")
@@ -114,6 +120,12 @@ def _padded(pixels: Float32[np.ndarray, "y x"]) -> Float32[np.ndarray, "y x"]:
         start = (pixels.shape[axis] - TILE) // 2
         pixels = np.take(pixels, np.arange(start, start + TILE), axis=axis)
     return np.ascontiguousarray(pixels)
+
+
+def _middle(size: int) -> slice:
+    """Where an axis lies within the tile to which it was padded or cut."""
+    start = max(0, TILE - size) // 2
+    return slice(start, start + min(size, TILE))
 
 
 def _made_up(statistics: Statistics, seed: int, lift: float) -> Float32[np.ndarray, "y x"]:

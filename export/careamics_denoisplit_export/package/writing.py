@@ -28,6 +28,7 @@ from careamics_denoisplit.prediction import NO_MONITORS, Monitors
 from careamics_denoisplit_export import rdf
 from careamics_denoisplit_export.architecture import architecture_source
 from careamics_denoisplit_export.card import Card
+from careamics_denoisplit_export.figures import estimator_in_words
 from careamics_denoisplit_export.package.card_facts import card_facts
 from careamics_denoisplit_export.package.cover import cover_png
 from careamics_denoisplit_export.package.drift import (
@@ -183,6 +184,7 @@ def export_package(
     chosen = _chosen_method(trained, method, taken)
     monitors = Monitors.of(trained) if warnings else NO_MONITORS
     plan = Plan(trained, recipe, image, taken, chosen, given, monitors, measured or {})
+    _warn_of_other_figures(plan)
     if source is None:
         plan = _clear_of_zero(plan, made_up_images(statistics))
     card = Card(plan.recipe, card_facts(plan), plan.measured)
@@ -199,6 +201,21 @@ def export_package(
         card=text,
         facts=card.facts,
     )
+
+
+def _warn_of_other_figures(plan: Plan) -> None:
+    """Say where the card would show figures of another estimator than the package's."""
+    own = estimator_in_words(plan.spread.kind, plan.spread.n_samples)
+    measured = plan.measured.get("evaluation", {}).get("words", own)
+    if measured != own:
+        option = plan.spread.option
+        logger.warning(
+            "The figures for the card are those of %s, the package gives %s: `denoisplit evaluate "
+            "RUN %s ...` measures these.",
+            measured,
+            own,
+            option,
+        )
 
 
 def _clear_of_zero(plan: Plan, images: Iterable[SampleImage]) -> Plan:
@@ -227,7 +244,9 @@ def _files(plan: Plan, card: str) -> dict[str, bytes]:
         rdf.ARCHITECTURE_FILE: source.encode(),
         rdf.TEST_INPUT_FILE: _npy(plan.image.tensor),
         rdf.TEST_OUTPUT_FILE: _npy(traced.output),
-        rdf.COVER_FILE: cover_png(plan.image.raw, traced.output[0, :channels]),
+        rdf.COVER_FILE: cover_png(
+            plan.image.raw[plan.image.given], traced.output[0, :channels, *plan.image.given]
+        ),
         rdf.README_FILE: card.encode(),
         **attached,
     }
@@ -239,7 +258,9 @@ def _files(plan: Plan, card: str) -> dict[str, bytes]:
         attachments=tuple(sorted(attached)),
         facts=plan.facts(),
     )
-    files[rdf.RDF_FILE] = rdf.to_yaml(rdf.describe(plan.recipe, description))
+    content = rdf.describe(plan.recipe, description)
+    rdf.require_valid(content)
+    files[rdf.RDF_FILE] = rdf.to_yaml(content)
     return files
 
 

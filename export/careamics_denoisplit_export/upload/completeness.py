@@ -28,6 +28,10 @@ ALLOWED = (
 """Keys that count and that every consumer of the package reads; the others break a rule."""
 
 
+IN_RECIPES = {"icon": "emoji", "id_emoji": "emoji", "training_data": "dataset_id"}
+"""Fields of recipes that are called otherwise than the keys of the format."""
+
+
 class Completeness(NamedTuple):
     """Count of the keys of a description, as the zoo counts them."""
 
@@ -39,7 +43,8 @@ class Completeness(NamedTuple):
     @property
     def words(self) -> str:
         """Both in one line."""
-        more = f"; could be given: {', '.join(self.missing)}" if self.missing else ""
+        fields = dict.fromkeys(IN_RECIPES.get(key, key) for key in self.missing)
+        more = f"; a recipe could give: {', '.join(fields)}" if fields else ""
         return f"metadata: {self.share:.0%} of the keys that the zoo counts{more}"
 
 

@@ -326,7 +326,10 @@ class _Drafting:
         entry = self._entry
         if entry.id is None:
             if isinstance(error, UnreachableError) and self._journal.path.exists():
-                return _with(error, "If a draft was made all the same, this command finds it.")
+                return _with(
+                    error,
+                    "The same command tries again. If a draft was made all the same, it finds it.",
+                )
             if self._is_new and isinstance(error, RefusedError | InputError):
                 self._journal.forget()  # nothing was made
             return error

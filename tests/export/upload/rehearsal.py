@@ -2,13 +2,16 @@
 
 import json
 import secrets
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -127,3 +130,21 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
             pass
         time.sleep(0.5)
     raise TimeoutError(f"nothing answers at {url}")
+
+
+def main() -> None:
+    """Serve until Ctrl-C, for a person."""
+    python = Path(sys.argv[1]).absolute()
+    with (
+        TemporaryDirectory() as folder,
+        suppress(KeyboardInterrupt),
+        rehearsing(python, Path(folder)) as server,
+    ):
+        sys.stdout.write(f"export HYPHA_TOKEN={server.token}\n")
+        sys.stdout.write(f"denoisplit upload P.zip --server {server.url}\n")
+        sys.stdout.flush()
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+if __name__ == "__main__":
+    main()

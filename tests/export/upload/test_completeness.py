@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from careamics_denoisplit_export.upload.completeness import metadata_completeness
+from careamics_denoisplit_export.upload.completeness import Completeness, metadata_completeness
 
 
 def test_each_key_that_a_person_adds_counts(package: Any) -> None:
@@ -20,6 +20,13 @@ def test_each_key_that_a_person_adds_counts(package: Any) -> None:
     assert 0.3 < plain.share < rich.share < 1
     assert set(plain.missing) - set(rich.missing) == {"git_repo", "version_comment"}
     assert not {"config.bioimageio", "weights.torchscript.comment"} & set(plain.missing)
+
+
+def test_what_could_be_given_is_called_as_recipes_call_it() -> None:
+    words = Completeness(0.5, ("icon", "id_emoji", "training_data", "version_comment")).words
+
+    assert words.endswith("a recipe could give: emoji, dataset_id, version_comment")
+    assert Completeness(1.0, ()).words == "metadata: 100% of the keys that the zoo counts"
 
 
 def test_a_description_that_is_not_valid_counts_nothing() -> None:
