@@ -136,7 +136,13 @@ class Making:
             Step("unfamiliar images", (place / "trials.json",), self._try_unfamiliar),
             Step("pictures", (place / "split.png", place / "worst.png"), self._draw),
             Step("package", (self.package, place / "facts.json"), self._export),
-            Step("check", (place / "check.json", place / "seams.png"), self._check),
+            Step(
+                "check",
+                (place / "check.json", place / "seams.png"),
+                self._check,
+                # A check that failed leaves its verdict, too.
+                lambda: bool(read_json(place / "check.json")["passed"]),
+            ),
         ]
 
     @cached_property

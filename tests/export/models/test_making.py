@@ -129,6 +129,16 @@ def test_a_training_counts_as_finished_after_its_last_epoch(making: Making) -> N
     assert making._training_seconds() == 109.0
 
 
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_check_counts_as_finished_only_where_it_passed(making: Making, passed: bool) -> None:
+    write_json(making.folder / "check.json", {"passed": passed})
+    (making.folder / "seams.png").touch()
+
+    (step,) = [step for step in making.steps if step.name == "check"]
+
+    assert step.finished is passed
+
+
 def test_every_command_is_one_that_users_can_type(
     making: Making, distilled: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
