@@ -142,17 +142,17 @@ class InputRange(nn.Module):
         clipped = torch.minimum(torch.maximum(raw, lowest), highest)
         brightness, noise, contrast = self.surroundings(clipped, OUTLIER * self.most_rough)
         low_noise, high_noise, low_contrast, high_contrast = self.limits(brightness).chunk(4, dim=1)
-        above = torch.maximum(
-            (brightness - self.high) / width, (noise - high_noise) / (high_noise - low_noise)
-        )
-        below = torch.maximum(
-            (self.low - brightness) / width, (low_noise - noise) / (high_noise - low_noise)
-        )
-        range_of_contrast = high_contrast - low_contrast
-        above = torch.maximum(above, (contrast - high_contrast) / range_of_contrast)
-        below = torch.maximum(below, (low_contrast - contrast) / range_of_contrast)
+        above: Tensor = brightness * 0
+        below = above
+        for level, least, most in (
+            (brightness, self.low, self.high),
+            (noise, low_noise, high_noise),
+            (contrast, low_contrast, high_contrast),
+        ):
+            above = torch.maximum(above, (level - most) / (most - least))
+            below = torch.maximum(below, (least - level) / (most - least))
         is_above = (above >= below).to(raw.dtype)
-        return above.clamp(min=0) * is_above - below.clamp(min=0) * (1 - is_above)
+        return above * is_above - below * (1 - is_above)
 
 
 class Interpolated(nn.Module):

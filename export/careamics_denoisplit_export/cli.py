@@ -20,11 +20,8 @@ from careamics_denoisplit.errors import (
 from careamics_denoisplit.files import require_absent, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from careamics_denoisplit_export.rules import Report
     from careamics_denoisplit_export.rules.subject import Subject
-    from careamics_denoisplit_export.upload.completeness import Completeness
 
 
 def export(
@@ -94,7 +91,8 @@ def export(
             work.wrote(out)
             return
         from careamics_denoisplit_export.figures import load_figures
-        from careamics_denoisplit_export.package import export_package, read_zip
+        from careamics_denoisplit_export.package import export_package
+        from careamics_denoisplit_export.upload.completeness import metadata_completeness
         from careamics_denoisplit_export.upload.contents import open_contents
         from careamics_denoisplit_export.upload.readiness import obstacles_to_review
 
@@ -114,8 +112,9 @@ def export(
             measured=measured,
             overwrite=common.overwrite,
         )
-        completeness = _completeness(read_zip(exported.path))
-        obstacles = obstacles_to_review(open_contents(exported.path))
+        contents = open_contents(exported.path)
+        completeness = metadata_completeness(contents.rdf)
+        obstacles = obstacles_to_review(contents)
         work.values = {
             "package": str(exported.path),
             "sha256": exported.sha256,
@@ -379,15 +378,6 @@ def models(
             work.say(f"{name}:")
             making = Making(PLANS[name], data, out / name, recipes, cards, work.say)
             work.wrote(*making.run())
-
-
-def _completeness(files: "Mapping[str, bytes]") -> "Completeness":
-    """Count the metadata of a package as the zoo does."""
-    from careamics_denoisplit.files import load_yaml
-    from careamics_denoisplit_export.rdf import RDF_FILE
-    from careamics_denoisplit_export.upload.completeness import metadata_completeness
-
-    return metadata_completeness(load_yaml(files[RDF_FILE].decode()))
 
 
 def _tell(work: Job, report: "Report") -> None:
