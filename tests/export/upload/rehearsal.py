@@ -68,13 +68,14 @@ class Rehearsal:
 def rehearsing(python: Path, folder: Path) -> Iterator[Rehearsal]:
     """Start the server with a database and a store of its own; stop it by its process."""
     storage, port = free_port(), free_port()
-    root, url = secrets.token_hex(24), f"http://{HOST}:{port}"
+    # The server refuses tokens of fewer than 64 characters in which, by chance, 123 or abc stands.
+    root, url = secrets.token_hex(32), f"http://{HOST}:{port}"
     store_url = f"http://{HOST}:{storage}"
     with ExitStack() as stack:
         log = stack.enter_context((folder / "server.log").open("wb"))
         moto = python.with_name("moto_server" + python.suffix)
         store = stack.enter_context(running([moto, "-H", HOST, "-p", storage], folder, log))
-        wait_for(f"{store_url}/moto-api/", store)  # the server does not wait for it
+        wait_for(f"{store_url}/moto-api/", store, log)  # the server does not wait for it
         server = stack.enter_context(
             running(
                 [python, "-m", "hypha.server", f"--host={HOST}", f"--port={port}",
@@ -87,7 +88,7 @@ def rehearsing(python: Path, folder: Path) -> Iterator[Rehearsal]:
                 log,
             )
         )  # fmt: skip
-        wait_for(f"{url}/health/readiness", server)
+        wait_for(f"{url}/health/readiness", server, log)
         tokens = folder / "tokens.json"
         subprocess.run(
             [python, SETUP, url, root, tokens], check=True, stdout=log, stderr=log, timeout=SECONDS
@@ -118,11 +119,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until an address of a process answers."""
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Any) -> None:
+    """Wait until an address of a process answers; show the end of its log where it stopped."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        assert process.poll() is None, f"{process.args} stopped; see server.log"
+        if process.poll() is not None:
+            raise RuntimeError(f"stopped at its start:\n{Path(log.name).read_text()[-2000:]}")
         try:
             if httpx.get(url, timeout=30, trust_env=False).is_success:
                 return
