@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from careamics_denoisplit.cli.demo import _summary
 from careamics_denoisplit.demo import Demo, DemoSettings, run_demo
 
 TINY = DemoSettings(
@@ -48,6 +49,23 @@ def test_the_demo_writes_everything_it_names(demo: Demo) -> None:
     assert demo.outputs
     assert all(path.exists() for path in demo.outputs)
     assert all(path.is_absolute() for path in demo.outputs)
+
+
+@pytest.mark.slow
+def test_the_demo_knows_how_far_its_training_came(demo: Demo) -> None:
+    training = demo.values["training"]
+
+    assert training["max_epochs"] == 1
+    assert training["out_of_time"] is (training["epochs"] == 0)
+
+
+@pytest.mark.parametrize("out_of_time", [True, False])
+def test_a_demo_that_ran_out_of_time_says_so(out_of_time: bool) -> None:
+    training = {"epochs": 3, "max_epochs": 14, "out_of_time": out_of_time}
+
+    lines = _summary({"training": training, "check": {"rules": []}}, ["er"])
+
+    assert any("was over after 3 of 14 epochs" in line for line in lines) is out_of_time
 
 
 @pytest.mark.slow

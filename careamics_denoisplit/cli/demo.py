@@ -47,10 +47,16 @@ def demo(*, out: Path = Path("demo"), common: CommonOptions = DEFAULTS) -> None:
 def _summary(values: dict[str, Any], table: list[str]) -> list[str]:
     """Write what came out as lines for a person."""
     rules = [rule["status"] for rule in values["check"]["rules"]]
+    training = values["training"]
+    cut_short = [
+        f"note: the time for training was over after {training['epochs']} of "
+        f"{training['max_epochs']} epochs; on a faster or idle machine the split is better."
+    ]
     return [
         "",
         "Held-out fields (PSNR in dB; mixture and blurred are predictors that do not split):",
         *table,
+        *(cut_short if training["out_of_time"] else ()),
         "",
         f"Package: {rules.count('passed')} rules passed, {rules.count('failed')} failed, "
         f"{rules.count('skipped')} skipped",

@@ -24,6 +24,9 @@ from careamics_denoisplit.files import write_whole
 from careamics_denoisplit.metrics import psnr_range_invariant
 from careamics_denoisplit.prediction import Prediction
 from careamics_denoisplit.synthetic import SyntheticSample, generate_sample
+from careamics_denoisplit.training.checkpoint_io import read_checkpoint
+from careamics_denoisplit.training.position import read_position
+from careamics_denoisplit.training.resume import LAST
 
 RECIPE = """\
 # What only a person knows about a model; everything else is measured.
@@ -170,6 +173,7 @@ def run_demo(
             overwrite=True,
             device=device,
         )
+    training = _training_done(demo.run)
     with step("calibrating the uncertainty on validation fields"):
         careamist.calibrate(
             channels=val.noisy,
@@ -206,6 +210,7 @@ def run_demo(
         check = _check(demo.package)
     demo.values = {
         **scores,
+        "training": training,
         "noisy": _noisy_scores(sample, n_train + n_val),
         "package": str(demo.package),
         "check": check,
@@ -277,6 +282,14 @@ def _configuration(
         model_params=dict(settings.network),
         seed=seed,
     )
+
+
+def _training_done(run: Path) -> dict[str, Any]:
+    """Read from the last checkpoint how far training came, and whether its time ran out."""
+    last = read_checkpoint(run / LAST)
+    done, planned = read_position(last).epoch, last["max_epochs"]
+    finished = last["ended"] == "early stopping" or done >= planned
+    return {"epochs": done, "max_epochs": planned, "out_of_time": not finished}
 
 
 def _write(folder: Path, number: int, image: NDArray[np.generic], pixel_size: float) -> Path:
