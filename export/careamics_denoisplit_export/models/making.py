@@ -387,7 +387,7 @@ def _told(crop: Crop, examples: Sequence[Example]) -> dict[str, Any]:
 def _check_words(check: Mapping[str, Any]) -> str:
     states = [rule["status"] for rule in check["rules"]]
     return (
-        f"{states.count('passed')} of {len(states)} rules of `denoisplit check` passed, "
+        f"{states.count('passed')} of {len(states)} rules of denoisplit check passed, "
         f"{states.count('failed')} failed, {states.count('skipped')} were skipped."
     )
 

@@ -142,6 +142,26 @@ def make_draft(
         return _Drafting(contents, server, journal, managers[0], managers[1], say).run(submit)
 
 
+def require_answer(server: Server, token: Token) -> None:
+    """Read the zoo's collection, so that a wrong address or token is seen before long work.
+
+    Parameters
+    ----------
+    server : Server
+        Where.
+    token : Token
+        Sent to the server only.
+
+    Raises
+    ------
+    FaultError
+        If the server cannot be reached, or refuses.
+    """
+    patience = Patience()
+    with quiet_libraries(), connected(server) as client:
+        ArtifactManager(server, Wire(client, token, patience.now), patience).reviewers()
+
+
 @contextmanager
 def connected(
     server: Server, transport: httpx.BaseTransport | None = None

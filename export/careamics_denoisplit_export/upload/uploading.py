@@ -6,7 +6,7 @@ from careamics_denoisplit.errors import CheckFailedError, PackageError
 from careamics_denoisplit_export.rules import Report, check_package
 from careamics_denoisplit_export.upload.address import DEFAULT_SERVER, server_address
 from careamics_denoisplit_export.upload.contents import Contents, open_contents
-from careamics_denoisplit_export.upload.drafting import Draft, Say, make_draft
+from careamics_denoisplit_export.upload.drafting import Draft, Say, make_draft, require_answer
 from careamics_denoisplit_export.upload.readiness import require_ready_for_review
 from careamics_denoisplit_export.upload.secrecy import token_from_environment, without_token
 
@@ -60,6 +60,9 @@ def upload_package(
     contents = open_contents(Path(path))
     if submit:
         require_ready_for_review(contents)
+    if token is not None:
+        say(f"asking {address.url} ...")
+        require_answer(address, token)
     say("checking the package, which runs its weights ...")
     with without_token():
         require_passed(check_package(contents.path), contents)

@@ -99,6 +99,20 @@ def test_without_a_token_nothing_is_sent(
     assert served.kinds == []
 
 
+def test_a_token_that_the_server_does_not_know_is_refused_before_the_check(
+    upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "of-yesterday")
+    monkeypatch.setattr(uploading, "check_package", lambda path: pytest.fail(f"checked {path}"))
+
+    code, said, error = upload()
+
+    assert code == 2
+    assert TOKEN_VARIABLE in error
+    assert "checking the package" not in said
+    assert "of-yesterday" not in said + error
+
+
 @pytest.mark.usefixtures("token")
 def test_a_package_that_breaks_a_rule_is_not_sent(
     served: Any, contents: Contents, upload: Upload, monkeypatch: pytest.MonkeyPatch
@@ -112,7 +126,7 @@ def test_a_package_that_breaks_a_rule_is_not_sent(
 
     assert code == 1
     assert "12: Axes are batch" in error
-    assert served.kinds == []
+    assert served.kinds == ["read"]
 
 
 @pytest.mark.usefixtures("token")
@@ -125,7 +139,7 @@ def test_a_package_that_changes_under_the_check_is_not_sent(
 
     assert code == 2
     assert "changed" in error
-    assert served.kinds == []
+    assert served.kinds == ["read"]
 
 
 @pytest.mark.usefixtures("checked", "token")
