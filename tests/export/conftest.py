@@ -31,7 +31,9 @@ from careamics_denoisplit_export import (
     check_package,
     export_package,
 )
-from careamics_denoisplit_export.package import read_zip, zip_bytes
+from careamics_denoisplit_export.graph import build_graph
+from careamics_denoisplit_export.package import read_zip, writing, zip_bytes
+from careamics_denoisplit_export.weights import Traced
 
 CHANNELS = ("er", "actin")
 N_SAMPLES = 8
@@ -220,6 +222,22 @@ def package(
 def report(package: Package) -> Report:
     """What a whole check of the good package says, weights run and all."""
     return check_package(package.path)
+
+
+@pytest.fixture
+def without_tracing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Traced]:
+    """Packages hold no trace, where it is not under test, but what the graph computes."""
+
+    def compute(
+        _source: str, settings: dict[str, Any], state: dict[str, torch.Tensor], raw: np.ndarray
+    ) -> Traced:
+        graph = build_graph(**settings)
+        graph.load_state_dict(state)
+        with torch.no_grad():
+            return Traced(b"weights", graph(torch.from_numpy(raw)).numpy())
+
+    monkeypatch.setattr(writing, "write_torchscript", compute)
+    return compute
 
 
 @pytest.fixture

@@ -32,7 +32,6 @@ from careamics_denoisplit.prediction import predict_image, whole_image
 from careamics_denoisplit_export import Recipe, export_package
 from careamics_denoisplit_export.card import escaped, number
 from careamics_denoisplit_export.figures import estimator_in_words
-from careamics_denoisplit_export.graph import build_graph
 from careamics_denoisplit_export.package import read_zip, writing
 from careamics_denoisplit_export.package.cover import cover_png
 from careamics_denoisplit_export.package.sample_image import sample_image
@@ -313,6 +312,7 @@ def test_the_cover_shows_the_middle_of_an_oblong_image_undistorted() -> None:
     assert len(np.unique(picture[:, :320])) == 1
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_figures_of_another_estimator_are_told(
     calibrated: TrainedModel,
     recipe: Recipe,
@@ -321,7 +321,6 @@ def test_figures_of_another_estimator_are_told(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(writing, "write_torchscript", without_tracing)
     figures = {"evaluation": {"words": estimator_in_words("samples", 16)}}
     monkeypatch.setattr(writing.Card, "render", lambda _self: "card")
 
@@ -349,24 +348,13 @@ def test_the_card_says_what_goes_in_and_what_is_not_known(package: Any) -> None:
     assert card.encode() == package.files["README.md"]
 
 
-def without_tracing(
-    _source: str, settings: dict[str, Any], state: dict[str, torch.Tensor], raw: np.ndarray
-) -> Traced:
-    """Compute what the graph returns, where its trace is not under test."""
-    graph = build_graph(**settings)
-    graph.load_state_dict(state)
-    with torch.no_grad():
-        return Traced(b"weights", graph(torch.from_numpy(raw)).numpy())
-
-
+@pytest.mark.usefixtures("without_tracing")
 def test_a_package_for_another_kind_of_image_holds_the_map(
     calibrated: TrainedModel,
     mixture: np.ndarray,
     package: Any,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writing, "write_torchscript", without_tracing)
     recipe = Recipe(
         name="Tiny test model", description="x", camera_offset=100.0, gain="EM 300", bit_depth=16
     )
@@ -413,14 +401,13 @@ def test_an_offset_that_the_map_needs_is_asked_for_before_work(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("without_tracing")
 def test_a_model_without_noise_models_warns_of_its_range_only(
     make_trained: Callable[..., TrainedModel],
     recipe: Recipe,
     mixture: np.ndarray,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writing, "write_torchscript", without_tracing)
     trained = make_trained(algorithm="altered_musplit")
 
     exported = export_package(trained, recipe, tmp_path / "a.zip", test_image=mixture, n_samples=2)

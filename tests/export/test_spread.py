@@ -291,24 +291,13 @@ def put(files: dict[str, bytes], content: dict[str, Any], name: str, data: bytes
     files["rdf.yaml"] = to_yaml(content)
 
 
-def without_tracing(
-    _source: str, settings: dict[str, Any], state: dict[str, torch.Tensor], raw: np.ndarray
-) -> Traced:
-    """Compute what the graph returns, where its trace is not under test."""
-    graph = build_graph(**settings)
-    graph.load_state_dict(state)
-    with torch.no_grad():
-        return Traced(b"weights", graph(torch.from_numpy(raw)).numpy())
-
-
+@pytest.mark.usefixtures("without_tracing")
 def test_a_package_whose_gates_failed_takes_samples_and_says_so_everywhere(
     calibrated: TrainedModel,
     give_head: Callable[..., TrainedModel],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(writing, "write_torchscript", without_tracing)
     model = save_model(tmp_path / "run" / "model", give_head(calibrated, "failed"))
     out, told = tmp_path / "p.zip", tmp_path / "told.json"
 
@@ -333,6 +322,7 @@ def test_a_one_pass_that_differs_from_prediction_is_not_packaged(
     mixture: np.ndarray,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    without_tracing: Callable[..., Traced],
 ) -> None:
     def off(*job: Any) -> Traced:
         traced = without_tracing(*job)
