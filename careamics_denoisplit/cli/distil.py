@@ -89,13 +89,14 @@ def distil(
         work.values = {
             "run": str(run.absolute()),
             "passed": record.passed,
+            "serves": record.serves,
             **record.model_dump(mode="json", exclude={"seed", "seconds"}),
             "fit_seconds": record.seconds,
         }
         for line in table(record.gates):
             work.say(line)
         work.say(record.words())
-        if not record.passed:
+        if not record.serves:
             work.say("note: export takes posterior samples for this model and says so.")
         model = run / "model"
         work.wrote(model / "spread.safetensors", model / "distillation.json")

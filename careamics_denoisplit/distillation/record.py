@@ -33,6 +33,8 @@ class Gate(_Closed):
     """What each number of `figures` is."""
     figures: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
     """Numbers by channel, one for each column."""
+    samples_fail: bool = False
+    """Whether posterior samples fail the same question, so that taking them would not help."""
 
 
 class Distillation(_Closed):
@@ -69,6 +71,11 @@ class Distillation(_Closed):
         return bool(self.gates) and not self.failed
 
     @property
+    def serves(self) -> bool:
+        """Whether the head was judged and fails no gate that posterior samples pass."""
+        return bool(self.gates) and all(gate.samples_fail for gate in self.failed)
+
+    @property
     def failed(self) -> tuple[Gate, ...]:
         """Gates that failed."""
         return tuple(gate for gate in self.gates if gate.status == "failed")
@@ -85,10 +92,16 @@ class Distillation(_Closed):
                 f"The one-pass spread passed all {len(measured)} gates against "
                 f"{self.reference_samples} samples{rest}."
             )
+        failed = "; ".join(map(_failure, self.failed))
         return (
             f"The one-pass spread failed {len(self.failed)} of {len(measured)} gates: "
-            f"{'; '.join(f'{gate.title} ({gate.limit})' for gate in self.failed)}{rest}."
+            f"{failed}{rest}."
         )
+
+
+def _failure(gate: Gate) -> str:
+    shared = ", which samples fail as well" if gate.samples_fail else ""
+    return f"{gate.title} ({gate.limit}){shared}"
 
 
 def head_for(network: LadderVAE, width: int) -> SpreadHead:

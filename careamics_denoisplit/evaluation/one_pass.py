@@ -37,7 +37,8 @@ def truth_gates(calibrations: CalibrationSet) -> tuple[Gate, ...]:
     Returns
     -------
     tuple of Gate
-        NLL and AUSE beside samples, and beside the table of error against intensity.
+        NLL and AUSE beside samples, and beside the table of error against intensity; where
+        samples are no better than their table either, that is noted.
     """
     once = calibrations.estimators.get(estimator_name("distilled", 0))
     samples = calibrations.estimators.get(estimator_name("samples", SAMPLES))
@@ -46,9 +47,17 @@ def truth_gates(calibrations: CalibrationSet) -> tuple[Gate, ...]:
     applied = calibrations.applied(estimator_name("distilled", 0)) or "scalar"
     applied_to_samples = calibrations.applied(estimator_name("samples", SAMPLES)) or "scalar"
     own, names = _scores(once, applied), calibrations.channel_names
+    of_samples = _scores(samples, applied_to_samples)
+    against_intensity = _gates(names, own, _scores(once, "intensity_only"), "intensity", _INTENSITY)
+    the_same_of_samples = _gates(
+        names, of_samples, _scores(samples, "intensity_only"), "intensity", _INTENSITY
+    )
     return (
-        *_gates(names, own, _scores(samples, applied_to_samples), "samples", _SAMPLES),
-        *_gates(names, own, _scores(once, "intensity_only"), "intensity", _INTENSITY),
+        *_gates(names, own, of_samples, "samples", _SAMPLES),
+        *(
+            gate.model_copy(update={"samples_fail": _fail_alike(gate, other)})
+            for gate, other in zip(against_intensity, the_same_of_samples, strict=True)
+        ),
     )
 
 
@@ -88,12 +97,20 @@ def _gates(
         )
         pairs = [(getattr(a, score), getattr(b, score)) for a, b in zip(own, other, strict=False)]
         if pairs and all(None not in pair for pair in pairs):
-            fits = all(mine <= theirs + tolerance for mine, theirs in pairs)
-            gate = gate.model_copy(
-                update={
-                    "status": "passed" if fits else "failed",
-                    "figures": dict(zip(names, pairs, strict=True)),
-                }
-            )
+            gate = gate.model_copy(update={"figures": dict(zip(names, pairs, strict=True))})
+            status = "failed" if _failing(gate) else "passed"
+            gate = gate.model_copy(update={"status": status})
         gates.append(gate)
     return gates
+
+
+def _failing(gate: Gate) -> set[str]:
+    """Channels whose score is worse than the other's."""
+    _, tolerance = _SCORES[gate.name.partition("_")[0]]
+    return {name for name, (mine, theirs) in gate.figures.items() if mine > theirs + tolerance}
+
+
+def _fail_alike(gate: Gate, of_samples: Gate) -> bool:
+    """Whether samples fail in every channel in which the one pass does."""
+    failing = _failing(gate)
+    return bool(failing) and failing <= _failing(of_samples)

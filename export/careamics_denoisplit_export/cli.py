@@ -59,7 +59,7 @@ def export(
     spread
         Where the uncertainty comes from: one pass with the head of `denoisplit distil`
         (distilled), or posterior samples inside the package. Without it the former, where the run
-        holds a head that passed its gates; a head that failed them is never packaged.
+        holds a head that fails no gate which samples pass; any other is never packaged.
     samples
         Posterior samples inside the package, where it takes them. Its uncertainty is calibrated
         only where `calibrate` was run for this number.

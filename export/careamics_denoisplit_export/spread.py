@@ -52,15 +52,15 @@ class PackagedSpread:
 def choose_spread(
     trained: TrainedModel, asked: SpreadKind | None, n_samples: int, seed: int
 ) -> PackagedSpread:
-    """Take one pass where the model holds a head that passed its tests, else samples.
+    """Take one pass where the model holds a head that fails no test samples pass, else samples.
 
     Parameters
     ----------
     trained : TrainedModel
         The model to package.
     asked : {"distilled", "samples"} or None
-        What was asked for; None takes what is best. A head that failed its tests is not packaged
-        even where it was asked for.
+        What was asked for; None takes what is best. A head that failed a test which samples
+        pass is not packaged even where it was asked for.
     n_samples, seed : int
         Posterior samples and their seed, where samples are taken.
 
@@ -93,6 +93,6 @@ def _why_not_distilled(trained: TrainedModel, n_samples: int) -> str:
     instead = f"so every tile takes {n_samples} posterior samples."
     if trained.spread_head is None or trained.distillation is None:
         return f"The model holds no one-pass spread (`denoisplit distil RUN` fits one), {instead}"
-    if not trained.distillation.passed:
+    if not trained.distillation.serves:
         return f"{trained.distillation.words().rstrip('.')}, {instead}"
     return ""

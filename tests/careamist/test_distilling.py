@@ -102,6 +102,31 @@ def test_truth_calibrates_one_pass_and_samples_on_the_same_images(distilled: Pat
     assert er == (once.scores["scalar"][0].nll, samples.scores["scalar"][0].nll)
 
 
+def test_samples_fail_a_gate_as_well_only_where_they_do_so_in_the_same_channels(
+    distilled: Path,
+) -> None:
+    calibrations = load_model(distilled).calibrations
+
+    def samples_fail(once: tuple[float, float], samples: tuple[float, float]) -> bool:
+        """Let er and actin of both be so many nats worse than the table against intensity."""
+        changed = {}
+        for name, worse in (("distilled", once), ("samples-16", samples)):
+            fitted = calibrations.estimators[name]
+            table = fitted.scores["intensity_only"]
+            scalar = tuple(
+                row.model_copy(update={"nll": row.nll + nats})
+                for row, nats in zip(table, worse, strict=True)
+            )
+            scores = {**fitted.scores, "scalar": scalar}
+            changed[name] = fitted.model_copy(update={"scores": scores})
+        gates = truth_gates(calibrations.model_copy(update={"estimators": changed}))
+        return {gate.name: gate.samples_fail for gate in gates}["nll_against_intensity"]
+
+    assert samples_fail((0.1, 0.0), (0.2, 0.0))
+    assert not samples_fail((0.1, 0.0), (0.0, 0.2))
+    assert not samples_fail((0.0, 0.0), (0.2, 0.0))
+
+
 def test_a_one_pass_spread_is_not_replaced_unasked(distilled: Path, fields: ModuleType) -> None:
     careamist = DenoiSplitCAREamist(checkpoint_path=distilled, enable_progress_bar=False)
 

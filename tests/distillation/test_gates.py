@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from careamics_denoisplit.distillation import Distillation, Estimates, Mixture, compare, gates_of
+from careamics_denoisplit.distillation import (
+    Distillation,
+    Estimates,
+    Gate,
+    Mixture,
+    compare,
+    gates_of,
+)
 from careamics_denoisplit.distillation.gates import tiles_for
 from careamics_denoisplit.network import SpreadHead
 from careamics_denoisplit.prediction import Estimate, Tiling
@@ -133,3 +140,20 @@ def test_a_record_says_in_words_what_the_gates_found() -> None:
     assert "failed 1 of 5 gates: RMS error of the mean" in bad.words()
     assert not bad.model_copy(update={"gates": ()}).passed
     assert Distillation.model_validate_json(bad.model_dump_json()) == bad
+
+
+def test_a_gate_that_samples_fail_as_well_does_not_call_for_samples() -> None:
+    def record(*gates: Gate) -> Distillation:
+        return Distillation(channel_names=CHANNELS, width=8, weights_sha256="0" * 64, gates=gates)
+
+    own = Gate(name="own", title="own fault", limit="none", status="failed")
+    shared = Gate(
+        name="shared", title="shared fault", limit="none", status="failed", samples_fail=True
+    )
+    good = Gate(name="good", title="good", limit="none", status="passed")
+
+    assert record(good, shared).serves
+    assert not record(good, shared).passed
+    assert "shared fault (none), which samples fail as well." in record(good, shared).words()
+    assert not record(good, own, shared).serves
+    assert not record().serves
