@@ -176,6 +176,7 @@ class Making:
         )
         plain = config.to_plain()
         plain["algorithm_config"] |= plan.algorithm
+        plain["distillation_config"] |= plan.distillation
         save_configuration(configuration_from_dict(plain), self.folder / "config.yaml")
 
     def _train(self) -> None:

@@ -26,6 +26,8 @@ class ModelPlan:
     algorithm : mapping
         Settings of the algorithm that differ from the preset, such as `pairing`: the share of the
         crops whose channels come from different places.
+    distillation : mapping
+        Settings of the fit of the one-pass spread that differ from the preset.
     align : bool
         Whether clean and noisy images differ in gain and offset.
     source : str
@@ -38,6 +40,7 @@ class ModelPlan:
     epochs: int
     source: str
     algorithm: Mapping[str, Any] = field(default_factory=dict)
+    distillation: Mapping[str, Any] = field(default_factory=dict)
     align: bool = False
 
 
@@ -57,8 +60,9 @@ PLANS: Mapping[str, ModelPlan] = MappingProxyType(
                 "actin_mito",
                 ("actin", "mito"),
                 rows_of_hagen,
-                epochs=20,
-                algorithm={"pairing": 0.5},
+                epochs=36,
+                algorithm={"pairing": 0.5, "dimming": 0.5},
+                distillation={"steps": 1200},
                 align=True,
                 source="Hagen et al., GigaScience 10(5), giab032, GigaDB 100888, CC0; 8-bit copy",
             ),

@@ -55,7 +55,13 @@ def making(tmp_path: Path) -> Making:
     cards.mkdir()
     (recipes / "tiny.yaml").write_text(RECIPE)
     plan = ModelPlan(
-        "tiny", ("er", "actin"), prepare, epochs=3, algorithm={"pairing": 0.5}, source=""
+        "tiny",
+        ("er", "actin"),
+        prepare,
+        epochs=3,
+        algorithm={"pairing": 0.5},
+        distillation={"steps": 20},
+        source="",
     )
     folder = tmp_path / "models" / "tiny"
     return Making(plan, tmp_path, folder, recipes, cards, lambda _: None)
@@ -113,6 +119,7 @@ def test_the_configuration_is_that_of_the_plan(making: Making) -> None:
     assert config.channel_names == ("er", "actin")
     assert config.training_config.trainer_params["max_epochs"] == 3
     assert config.algorithm_config.pairing == 0.5
+    assert config.distillation_config.steps == 20
 
 
 def test_a_training_counts_as_finished_after_its_last_epoch(making: Making) -> None:
