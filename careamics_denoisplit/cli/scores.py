@@ -177,8 +177,9 @@ LEGEND = (
     "  mixture = the noise-free mixture, blurred = the noisy mixture after its best blur;",
     "  own blur = the channel's own noisy image after its best blur, the practical upper bound.",
     "leakage: share of the other channels in the result, 0 is a clean split; (mixture): unsplit.",
-    "factor: what the spread of the samples is multiplied with (scalar calibration).",
-    "rel.error: mean gap of predicted and true error in 20 bins / RMSE of all pixels; 0 is ideal.",
+    "factor: by it the scalar calibration multiplies the spread; the joint one does not use it.",
+    "rel.error: of the applied calibration; mean gap of predicted and true error in 20 bins,",
+    "  divided by the RMSE of all pixels; 0 is ideal.",
 )
 """What the columns of `table` mean."""
 _COMMON_KEYS = ("version", "command", "seed", "seconds")
