@@ -326,6 +326,8 @@ def upload(
             )
         else:
             work.say(f"{draft.status}: {draft.id}")
+            if draft.status == "draft":
+                work.say(f"look at it on the website, then: denoisplit upload {package} --submit")
 
 
 def models(

@@ -309,7 +309,9 @@ def _in_words(entry: Any) -> str:
     place = ".".join(str(part) for part in entry["loc"]) or "the whole"
     message = str(entry["msg"]).removeprefix("Value error, ")
     if entry["type"] == "extra_forbidden":
-        return f"`{place}` is no field of a recipe"
+        near = difflib.get_close_matches(place, list(Recipe.model_fields), n=1)
+        meant = f", did you mean `{near[0]}`?" if near else ""
+        return f"`{place}` is no field of a recipe{meant}"
     if entry["type"] == "missing":
         return f"`{place}` is missing"
     if entry["type"] == "string_pattern_mismatch":

@@ -42,6 +42,9 @@ _EXAMPLES: dict[str, Any] = {
     "bit_depth": 16,
     "test_image": "mixture.tif",
 }
+VALIDATION_SAMPLES = (_EXAMPLES["validation"], _EXAMPLES["external_validation"])
+"""What a template shows in place of a validation; a card must say something of its own."""
+
 _COMMENTED = {
     "packaged_by": '# packaged_by:\n#   - name: "Full name"\n',
     "dataset": """\

@@ -345,6 +345,12 @@ class ArtifactManager:
             lambda end: self._ask(method, arguments, end),
         )
 
+    @property
+    def _where_to_take_one(self) -> str:
+        if self._server.is_local:
+            return "start the server of this machine anew, take the one that it prints"
+        return "take a new one from bioimage.io/#/api"
+
     def _ask(self, method: str, arguments: Mapping[str, Any], end: float) -> Any:
         """Call once."""
         url = f"{self._server.url}/public/services/artifact-manager/{method}"
@@ -355,7 +361,7 @@ class ArtifactManager:
             if error.status == HTTPStatus.UNAUTHORIZED:
                 raise ConfigurationError(
                     f"The server does not accept the token (HTTP 401 for `{method}`). It may have "
-                    f"expired: take a new one from bioimage.io/#/api and set {TOKEN_VARIABLE}."
+                    f"expired: {self._where_to_take_one} and set {TOKEN_VARIABLE}."
                 ) from None
             raise
         try:

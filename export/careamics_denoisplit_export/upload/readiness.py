@@ -6,6 +6,7 @@ from typing import Any
 
 from careamics_denoisplit.errors import PackageError
 from careamics_denoisplit_export.recipe import PLACEHOLDER_AUTHOR
+from careamics_denoisplit_export.recipe_template import VALIDATION_SAMPLES
 from careamics_denoisplit_export.upload.contents import Contents
 
 _PLACEHOLDERS = frozenset(
@@ -63,7 +64,12 @@ def obstacles_to_review(contents: Contents) -> tuple[str, ...]:
         elif any(_is_placeholder(person.get(field)) for person in people):
             found.append(f"its {key} are placeholders")
     if not _states_validation(contents.readme):
-        found.append("its model card states no validation on images beside those of the training")
+        found.append(
+            "its model card states no validation on images beside those of the training "
+            "(`validation` or `external_validation` of the recipe)"
+        )
+    elif any(sample in " ".join(contents.readme.split()) for sample in VALIDATION_SAMPLES):
+        found.append("its validation is the sample of the recipe template")
     return tuple(found)
 
 

@@ -55,6 +55,7 @@ def test_upload_prints_the_id_of_a_draft(upload: Upload, tmp_path: Path) -> None
     told = json.loads(result.read_text())
     assert code == 0
     assert "draft: bioimage-io/affable-otter" in said
+    assert "--submit" in said
     assert (told["id"], told["status"]) == ("bioimage-io/affable-otter", "draft")
     assert (told["command"], told["submitted"], told["dry_run"]) == ("upload", False, False)
     assert {file["name"] for file in told["files"]} == {"rdf.yaml", "README.md", "weights.pt"}
@@ -110,6 +111,7 @@ def test_a_token_that_the_server_does_not_know_is_refused_before_the_check(
     assert code == 2
     assert TOKEN_VARIABLE in error
     assert "checking the package" not in said
+    assert "start the server of this machine anew" in error
     assert "of-yesterday" not in said + error
 
 
@@ -189,6 +191,14 @@ UNREADY: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
         {},
         {"maintainers": [{"github_user": "your-github-name"}]},
         "maintainers are",
+    ),
+    "the sample of the template as validation": (
+        {
+            "README.md": b"# T\n\n## Validation\n\nPSNR per channel on 5 fields of another day, "
+            b"beside the mixture itself\n"
+        },
+        {},
+        "sample of the recipe template",
     ),
     "no chapter on validation": ({"README.md": b"# Tiny\n"}, {}, "validation"),
     "an empty chapter on validation": (
