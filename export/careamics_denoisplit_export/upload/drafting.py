@@ -154,8 +154,10 @@ def require_answer(server: Server, token: Token) -> None:
 
     Raises
     ------
+    ConfigurationError
+        If the server does not accept the token.
     FaultError
-        If the server cannot be reached, or refuses.
+        If it cannot be reached, or refuses.
     """
     patience = Patience()
     with quiet_libraries(), connected(server) as client:
