@@ -61,7 +61,7 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
             r"`cite\.0\.doi`: must be a DOI such as",
         ),
         ("name: My StarDist model\ndescription: x\n", "Fiji reserves it"),
-        ("name: Good name\ndescription: x\nautor: y\n", "`autor` is no .*did you mean `authors`"),
+        ("name: Good name\ndescription: x\nautor: y\n", "`autor` is no field.*mean `authors`"),
         ("name: Good name\ndescription: x\nauthors: []\n", "`authors`"),
         ("name: Good name\ndescription: x\nauthors: [{name: a/b}]\n", r"`authors\.0\.name`"),
         ("name: Good name\ndescription: x\nversion: 1.0\n", "`version`.*put it in quotes"),
