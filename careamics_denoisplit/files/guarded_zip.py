@@ -52,7 +52,7 @@ def read_zip(source: Path | bytes, name: str = "", *, folders: bool = False) -> 
     try:
         file = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
     except OSError as error:
-        raise PackageError(f"Cannot read {name}: {error.strerror or error}.") from error
+        raise unreadable(name, error) from error
     try:
         with file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
@@ -60,6 +60,21 @@ def read_zip(source: Path | bytes, name: str = "", *, folders: bool = False) -> 
             return {info.filename: b"".join(blocks_of(archive, info, name)) for info in members}
     except DAMAGED as error:
         raise PackageError(f"{name} is no zip, or damaged: {error}. Get it again.") from error
+
+
+def unreadable(name: str, error: OSError) -> PackageError:
+    """Say why a package cannot be opened.
+
+    Parameters
+    ----------
+    name : str
+        How the message calls it.
+    error : OSError
+        What came of opening it.
+    """
+    if isinstance(error, IsADirectoryError):
+        return PackageError(f"{name} is a folder. Give the package itself, a .zip file.")
+    return PackageError(f"Cannot read {name}: {error.strerror or error}.")
 
 
 def require_sane_zip(data: bytes, name: str) -> None:

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from careamics_denoisplit.errors import PackageError
-from careamics_denoisplit.files.guarded_zip import DAMAGED, MAX_FILES, blocks_of, require_sane
+from careamics_denoisplit.files.guarded_zip import (
+    DAMAGED,
+    MAX_FILES,
+    blocks_of,
+    require_sane,
+    unreadable,
+)
 
 KEPT_BYTES = 32 * 2**20
 """Bytes of small members that are kept in memory, all together."""
@@ -55,7 +61,7 @@ class ZipMembers(Mapping[str, bytes]):
             with self.path.open("rb") as file:
                 self.package_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise PackageError(f"Cannot read {path}: {error.strerror or error}.") from error
+            raise unreadable(str(path), error) from error
         try:
             with zipfile.ZipFile(self.path) as archive:
                 members = archive.infolist()

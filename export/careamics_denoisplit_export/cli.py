@@ -125,7 +125,8 @@ def export(
             "samples": exported.spread.n_samples,
             "test_image": exported.test_image,
             "obstacles": list(obstacles),
-            "completeness": completeness._asdict(),
+            "completeness": round(completeness.share, 3),
+            "could_be_given": list(completeness.fields),
         }
         work.say(f"output channels: {', '.join(exported.output_channels)}")
         work.say(exported.spread.reason or f"uncertainty: {exported.spread.words}")
@@ -318,8 +319,12 @@ def upload(
         work.values = {**draft.to_dict(), "dry_run": dry_run, "submitted": submit and not dry_run}
         for obstacle in draft.obstacles:
             work.say(f"before reviewers look at it: {obstacle}")
+        if not draft.obstacles and draft.status in (None, "draft"):
+            work.say("nothing that is checked here keeps it from reviewers (--submit)")
         work.say(draft.completeness.words)
         if draft.id is None:
+            for file in draft.files:
+                work.say(f"  {file.name}: {file.size / 1e6:.3f} MB")
             megabytes = sum(file.size for file in draft.files) / 1e6
             work.say(
                 f"dry run: {len(draft.files)} files, {megabytes:.1f} MB, would go to {draft.server}"

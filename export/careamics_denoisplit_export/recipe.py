@@ -68,6 +68,16 @@ def _known_licence(value: str) -> str:
         raise ValueError(f"must be an SPDX identifier such as CC-BY-4.0{meant}") from None
 
 
+def _real_orcid(value: str) -> str:
+    """Refuse an identifier whose last character does not fit the others."""
+    from bioimageio.spec.generic.v0_3 import OrcidId
+
+    try:
+        return str(OrcidId(value))
+    except ValueError:
+        raise ValueError("is no ORCID that exists; its last character is a check digit") from None
+
+
 def _licences() -> list[str]:
     from bioimageio.spec.generic.v0_3 import LicenseId
 
@@ -88,7 +98,14 @@ class Person(_Facts):
     """Full name."""
     affiliation: Line | None = None
     """Institute."""
-    orcid: Annotated[Line, StringConstraints(pattern=r"^(\d{4}-){3}\d{3}[\dX]$")] | None = None
+    orcid: (
+        Annotated[
+            Line,
+            StringConstraints(pattern=r"^(\d{4}-){3}\d{3}[\dX]$"),
+            AfterValidator(_real_orcid),
+        ]
+        | None
+    ) = None
     """ORCID, such as 0000-0002-1825-0097."""
     github_user: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,39}$")] | None = None
     """Name on GitHub."""

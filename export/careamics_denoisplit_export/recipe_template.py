@@ -2,6 +2,8 @@
 
 import json
 import textwrap
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,11 +44,21 @@ _EXAMPLES: dict[str, Any] = {
     "bit_depth": 16,
     "test_image": "mixture.tif",
 }
+_SAMPLE_PERSON = "Full name"
+
 VALIDATION_SAMPLES = (_EXAMPLES["validation"], _EXAMPLES["external_validation"])
 """What a template shows in place of a validation; a card must say something of its own."""
 
+SAMPLES: Mapping[str, str] = MappingProxyType(
+    {
+        _SAMPLE_PERSON: "packaged_by",
+        **{_EXAMPLES[name]: name for name in ("orcid", "git_repo", "parent", "dataset_id")},
+    }
+)
+"""What a template shows in place of facts that name somebody or something, by field."""
+
 _COMMENTED = {
-    "packaged_by": '# packaged_by:\n#   - name: "Full name"\n',
+    "packaged_by": f'# packaged_by:\n#   - name: "{_SAMPLE_PERSON}"\n',
     "dataset": """\
 # dataset:
 #   name: "ER and nuclei of HeLa cells"

@@ -34,6 +34,7 @@ from careamics_denoisplit_export.card import escaped, number
 from careamics_denoisplit_export.figures import estimator_in_words
 from careamics_denoisplit_export.package import read_zip, writing
 from careamics_denoisplit_export.package.cover import cover_png
+from careamics_denoisplit_export.package.plan import Plan
 from careamics_denoisplit_export.package.sample_image import sample_image
 from careamics_denoisplit_export.rdf import halo_of, require_valid, to_yaml
 from careamics_denoisplit_export.weights import Traced, repacked
@@ -444,6 +445,22 @@ def test_facts_that_the_format_does_not_know_stop_the_export(package: Any) -> No
     require_valid(content)
     with pytest.raises(ConfigurationError, match=r"no valid package: .*license"):
         require_valid({**content, "license": "CC-BY-5.0"})
+
+
+def test_facts_that_make_no_valid_package_stop_the_export_before_the_network_runs(
+    calibrated: TrainedModel,
+    recipe: Recipe,
+    mixture: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writing, "write_torchscript", lambda *_: pytest.fail("traced"))
+    monkeypatch.setattr(Plan, "estimate", property(lambda _: pytest.fail("predicted")))
+    no_day = recipe.model_copy(update={"timestamp": "2026-13-22T12:00:00Z"})
+
+    with pytest.raises(ConfigurationError, match=r"no valid package: .*timestamp"):
+        export_package(calibrated, no_day, tmp_path / "p.zip", test_image=mixture)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("stride", "halo"), [(4, 32), (64, 32), (128, 64), (256, 128)])

@@ -64,6 +64,10 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
         ("name: Good name\ndescription: x\nautor: y\n", "`autor` is no field.*mean `authors`"),
         ("name: Good name\ndescription: x\nauthors: []\n", "`authors`"),
         ("name: Good name\ndescription: x\nauthors: [{name: a/b}]\n", r"`authors\.0\.name`"),
+        (
+            "name: Good name\ndescription: x\nauthors: [{name: a, orcid: 0000-0002-1825-0098}]\n",
+            r"`authors\.0\.orcid`: is no ORCID that exists",
+        ),
         ("name: Good name\ndescription: x\nversion: 1.0\n", "`version`.*put it in quotes"),
         ("name: Good name\ndescription: x\nversion: v1\n", "`version`"),
         ("name: Good name\ndescription: x\ncite: [{text: y}]\n", "give `doi` or `url`"),

@@ -60,7 +60,16 @@ CONFIG_FILE = "config.json"
 N_SAMPLES = 8
 SEED = 0
 
-"""Largest difference |a - e| <= 1.5e-4 + 1e-4 |e|, the strictest that a consumer asks for."""
+_OWN_FILES = (
+    TORCHSCRIPT_FILE,
+    STATE_DICT_FILE,
+    rdf.ARCHITECTURE_FILE,
+    rdf.TEST_INPUT_FILE,
+    rdf.TEST_OUTPUT_FILE,
+    rdf.COVER_FILE,
+    rdf.README_FILE,
+)
+"""Files that have a field of their own in the description; the others are attachments."""
 
 logger = logging.getLogger(__name__)
 
@@ -184,6 +193,7 @@ def export_package(
     chosen = _chosen_method(trained, method, taken)
     monitors = Monitors.of(trained) if warnings else NO_MONITORS
     plan = Plan(trained, recipe, image, taken, chosen, given, monitors, measured or {})
+    _require_valid_facts(plan)
     _warn_of_other_figures(plan)
     if source is None:
         plan = _clear_of_zero(plan, made_up_images(statistics))
@@ -237,7 +247,6 @@ def _files(plan: Plan, card: str) -> dict[str, bytes]:
     traced = write_torchscript(source, plan.settings, state, plan.image.tensor)
     _require_prediction(plan, traced.output)
     channels = len(plan.trained.channel_names)
-    attached = _attachments(plan)
     files = {
         TORCHSCRIPT_FILE: traced.archive,
         STATE_DICT_FILE: write_state_dict(state),
@@ -248,20 +257,30 @@ def _files(plan: Plan, card: str) -> dict[str, bytes]:
             plan.image.raw[plan.image.given], traced.output[0, :channels, *plan.image.given]
         ),
         rdf.README_FILE: card.encode(),
-        **attached,
+        **_attachments(plan),
     }
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    files[rdf.RDF_FILE] = rdf.to_yaml(_described(plan, hashes))
+    return files
+
+
+def _require_valid_facts(plan: Plan) -> None:
+    """Stop before the network runs where the facts make no valid package, whatever its files."""
+    names = (*_OWN_FILES, *_attachments(plan))
+    rdf.require_valid(_described(plan, dict.fromkeys(names, "0" * 64)))
+
+
+def _described(plan: Plan, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Build the content of rdf.yaml for files of these hashes."""
     description = rdf.Description(
         output_channels=plan.output_channels,
         settings=plan.settings,
         size_multiple=plan.trained.network.size_multiple,
-        sha256={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-        attachments=tuple(sorted(attached)),
+        sha256=hashes,
+        attachments=tuple(sorted(hashes.keys() - set(_OWN_FILES))),
         facts=plan.facts(),
     )
-    content = rdf.describe(plan.recipe, description)
-    rdf.require_valid(content)
-    files[rdf.RDF_FILE] = rdf.to_yaml(content)
-    return files
+    return rdf.describe(plan.recipe, description)
 
 
 def _require_prediction(plan: Plan, output: Float32[np.ndarray, "1 n y x"]) -> None:

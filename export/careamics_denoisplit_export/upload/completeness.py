@@ -41,10 +41,15 @@ class Completeness(NamedTuple):
     """Keys that could be given without breaking a rule."""
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields of a recipe that give them."""
+        return tuple(dict.fromkeys(IN_RECIPES.get(key, key) for key in self.missing))
+
+    @property
     def words(self) -> str:
         """Both in one line."""
-        fields = dict.fromkeys(IN_RECIPES.get(key, key) for key in self.missing)
-        more = f"; a recipe could give: {', '.join(fields)}" if fields else ""
+        applicable = ", ".join(self.fields)
+        more = f"; where it applies, a recipe could give: {applicable}" if applicable else ""
         return f"metadata: {self.share:.0%} of the keys that the zoo counts{more}"
 
 

@@ -93,7 +93,7 @@ class Draft:
             ],
             "obstacles": list(self.obstacles),
             "completeness": round(self.completeness.share, 3),
-            "could_be_given": list(self.completeness.missing),
+            "could_be_given": list(self.completeness.fields),
         }  # fmt: skip
 
 

@@ -82,6 +82,8 @@ def test_a_dry_run_needs_no_token_and_asks_nobody(
 
     assert code == 0
     assert "would go to" in shown
+    assert all(f"  {name}: " in shown for name in ("rdf.yaml", "README.md", "weights.pt"))
+    assert "nothing that is checked here keeps it from reviewers" in shown
     assert "of the keys that the zoo counts" in shown
     assert served.kinds == []
     assert not contents.path.with_name("tiny.upload").exists()
@@ -165,6 +167,14 @@ def test_a_wrong_address_is_wrong_input(
 
 
 @pytest.mark.usefixtures("token")
+def test_a_folder_for_a_package_is_called_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["upload", str(tmp_path)]) == 2
+    assert "is a folder. Give the package itself" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("token")
 def test_a_missing_package_is_wrong_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +209,16 @@ UNREADY: dict[str, tuple[dict[str, bytes], dict[str, Any], str]] = {
         },
         {},
         "sample of the recipe template",
+    ),
+    "the sample of the template as parent": (
+        {},
+        {"parent": {"id": "affable-otter"}},
+        "its `parent` is the sample",
+    ),
+    "the sample of the template as packager": (
+        {},
+        {"packaged_by": [{"name": "Full name"}]},
+        "its `packaged_by` is the sample",
     ),
     "no chapter on validation": ({"README.md": b"# Tiny\n"}, {}, "validation"),
     "an empty chapter on validation": (

@@ -23,9 +23,10 @@ def test_each_key_that_a_person_adds_counts(package: Any) -> None:
 
 
 def test_what_could_be_given_is_called_as_recipes_call_it() -> None:
-    words = Completeness(0.5, ("icon", "id_emoji", "training_data", "version_comment")).words
+    found = Completeness(0.5, ("icon", "id_emoji", "training_data", "version_comment"))
 
-    assert words.endswith("a recipe could give: emoji, dataset_id, version_comment")
+    assert found.fields == ("emoji", "dataset_id", "version_comment")
+    assert found.words.endswith("a recipe could give: emoji, dataset_id, version_comment")
     assert Completeness(1.0, ()).words == "metadata: 100% of the keys that the zoo counts"
 
 
