@@ -21,9 +21,9 @@ class DistillationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    width: Count = 32
+    width: Count = 64
     """Feature channels of the head."""
-    steps: Count = 800
+    steps: Count = 1200
     """Steps of the fit at most."""
     patch_size: Count = 192
     """Side of the crops in pixels; smaller images are used whole."""
@@ -33,6 +33,8 @@ class DistillationConfig(BaseModel):
     """Posterior samples of each crop and step; two are drawn with noise of opposite sign."""
     learning_rate: Positive = 6e-3
     """Largest step of Adam; it falls to zero along half a cosine."""
+    gradient_clip_val: Positive = 0.3
+    """Largest norm of the gradient; where the spread is small, single samples make it large."""
     steps_per_validation: Count = 100
     """Steps between two validations, the best of which is kept."""
     patience: Count = 3

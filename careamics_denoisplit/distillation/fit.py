@@ -104,6 +104,7 @@ def fit_spread_head(
                 accelerator="cpu" if place.type == "cpu" else "auto",
                 devices=[place.index or 0] if place.type == "cuda" else 1,
                 max_epochs=1,
+                gradient_clip_val=settings.gradient_clip_val,
                 val_check_interval=interval,
                 num_sanity_val_steps=0,
                 logger=False,

@@ -1,6 +1,7 @@
 """The gates of the one-pass spread that need truth, read from calibrations of the same images."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from careamics_denoisplit.calibration import (
     CalibrationSet,
@@ -48,15 +49,13 @@ def truth_gates(calibrations: CalibrationSet) -> tuple[Gate, ...]:
     applied_to_samples = calibrations.applied(estimator_name("samples", SAMPLES)) or "scalar"
     own, names = _scores(once, applied), calibrations.channel_names
     of_samples = _scores(samples, applied_to_samples)
-    against_intensity = _gates(names, own, _scores(once, "intensity_only"), "intensity", _INTENSITY)
-    the_same_of_samples = _gates(
-        names, of_samples, _scores(samples, "intensity_only"), "intensity", _INTENSITY
-    )
+    beside_table = _compared(names, own, _scores(once, "intensity_only"))
+    samples_beside_table = _compared(names, of_samples, _scores(samples, "intensity_only"))
     return (
-        *_gates(names, own, of_samples, "samples", _SAMPLES),
+        *(each.gate("samples", _SAMPLES) for each in _compared(names, own, of_samples)),
         *(
-            gate.model_copy(update={"samples_fail": _fail_alike(gate, other)})
-            for gate, other in zip(against_intensity, the_same_of_samples, strict=True)
+            each.gate("intensity", _INTENSITY, samples_fail=each.fails_like(other))
+            for each, other in zip(beside_table, samples_beside_table, strict=True)
         ),
     )
 
@@ -78,39 +77,44 @@ def _scores(fitted: EstimatorCalibration | None, method: str) -> tuple[MethodSco
     return () if fitted is None else fitted.scores.get(method, ())
 
 
-def _gates(
-    names: tuple[str, ...],
-    own: tuple[MethodScores, ...],
-    other: tuple[MethodScores, ...],
-    suffix: str,
-    words: str,
-) -> list[Gate]:
-    """Compare both scores of all channels."""
-    gates = []
-    for score, (title, tolerance) in _SCORES.items():
-        gate = Gate(
-            name=f"{score}_against_{suffix}",
+@dataclass(frozen=True)
+class _Compared:
+    """One score of two estimators on the same pixels, by channel; empty where one lacks it."""
+
+    score: str
+    figures: Mapping[str, tuple[float, float]]
+
+    @property
+    def failing(self) -> set[str]:
+        """Channels in which the first is worse."""
+        _, tolerance = _SCORES[self.score]
+        return {name for name, (mine, theirs) in self.figures.items() if mine > theirs + tolerance}
+
+    def fails_like(self, other: "_Compared") -> bool:
+        """Whether the other fails in every channel in which this one does."""
+        return bool(self.failing) and self.failing <= other.failing
+
+    def gate(self, suffix: str, words: str, *, samples_fail: bool = False) -> Gate:
+        """Write it as a gate."""
+        title, tolerance = _SCORES[self.score]
+        return Gate(
+            name=f"{self.score}_against_{suffix}",
             title=f"{title} of the one pass and of {words}, with truth",
             limit=f"at most {tolerance} above",
-            status="not measured",
+            status=("failed" if self.failing else "passed") if self.figures else "not measured",
             columns=(_OWN, words),
+            figures=dict(self.figures),
+            samples_fail=samples_fail,
         )
+
+
+def _compared(
+    names: tuple[str, ...], own: tuple[MethodScores, ...], other: tuple[MethodScores, ...]
+) -> list[_Compared]:
+    """Compare both scores of all channels."""
+    found = []
+    for score in _SCORES:
         pairs = [(getattr(a, score), getattr(b, score)) for a, b in zip(own, other, strict=False)]
-        if pairs and all(None not in pair for pair in pairs):
-            gate = gate.model_copy(update={"figures": dict(zip(names, pairs, strict=True))})
-            status = "failed" if _failing(gate) else "passed"
-            gate = gate.model_copy(update={"status": status})
-        gates.append(gate)
-    return gates
-
-
-def _failing(gate: Gate) -> set[str]:
-    """Channels whose score is worse than the other's."""
-    _, tolerance = _SCORES[gate.name.partition("_")[0]]
-    return {name for name, (mine, theirs) in gate.figures.items() if mine > theirs + tolerance}
-
-
-def _fail_alike(gate: Gate, of_samples: Gate) -> bool:
-    """Whether samples fail in every channel in which the one pass does."""
-    failing = _failing(gate)
-    return bool(failing) and failing <= _failing(of_samples)
+        measured = bool(pairs) and all(None not in pair for pair in pairs)
+        found.append(_Compared(score, dict(zip(names, pairs, strict=True)) if measured else {}))
+    return found

@@ -125,6 +125,18 @@ def test_the_fit_stops_when_validation_does_not_improve(
     assert found.steps <= max(told)
 
 
+def test_the_gradient_is_limited(
+    trained: Any, mixtures: tuple[Mixture, ...], settings: DistillationConfig
+) -> None:
+    def moved(limit: float) -> float:
+        limited = settings.model_copy(update={"steps": 4, "gradient_clip_val": limit})
+        head = fit_spread_head(trained.network, mixtures[:3], mixtures[3:], limited).head
+        return float(head.get_parameter("out.weight").abs().max())
+
+    # Adam divides by the gradient's own size, but for 1e-8 that it adds.
+    assert moved(1e-12) < 1e-3 < moved(1.0)
+
+
 def test_a_loss_that_is_no_number_is_named(
     trained: Any, mixtures: tuple[Mixture, ...], settings: DistillationConfig
 ) -> None:

@@ -62,7 +62,6 @@ PLANS: Mapping[str, ModelPlan] = MappingProxyType(
                 rows_of_hagen,
                 epochs=36,
                 algorithm={"pairing": 0.5, "dimming": 0.5},
-                distillation={"steps": 1200},
                 align=True,
                 source="Hagen et al., GigaScience 10(5), giab032, GigaDB 100888, CC0; 8-bit copy",
             ),
