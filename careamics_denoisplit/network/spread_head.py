@@ -45,7 +45,7 @@ class SpreadHead(nn.Module):
     """
 
     def __init__(
-        self, output_channels: int = 2, filters: int = 64, width: int = 32, stem_stride: int = 1
+        self, output_channels: int = 2, filters: int = 64, width: int = 64, stem_stride: int = 1
     ) -> None:
         super().__init__()
         self.output_channels = output_channels
