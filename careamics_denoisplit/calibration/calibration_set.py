@@ -72,7 +72,7 @@ class FittedOn(FrozenModel):
     images: tuple[str, ...] = ()
     """Names of the images."""
     sha256: tuple[str, ...] = ()
-    """Hash of input and aligned truth of each image; empty where it was not recorded."""
+    """Hash of input and truth of each image; empty where it was not recorded."""
     seed: int = 0
     """Seed of the posterior noise, of the drawn pixels and of the joint fit."""
 

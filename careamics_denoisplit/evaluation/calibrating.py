@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Real
 
 from careamics_denoisplit import metrics
 from careamics_denoisplit.calibration import (
@@ -137,7 +136,7 @@ def calibrate(
         alignment = align_truth(scene, estimate.mean, align=align)
         first = first or alignment
         aligned = aligned_truth(scene, alignment)
-        hashes.append(hash_of(scene.mixture, aligned))
+        hashes.append(hash_of(scene))
         for count in counts:
             part = estimate if count == counts[-1] else estimate.snapshots[count]
             # The same pixels for both estimators: their factors differ by the samples alone.
@@ -221,10 +220,13 @@ def choose_blur(scenes: Scenes) -> BlurWidths:
     return BlurWidths(mixture=widths(lambda scene, channel: scene.mixture), own_channel=own)
 
 
-def hash_of(mixture: Real[np.ndarray, "y x"], truth: Real[np.ndarray, "c y x"]) -> str:
-    """Return a hash (SHA-256) of an input (Y, X) and its aligned truth (C, Y, X)."""
-    found = hashlib.sha256(str(truth.shape).encode())
-    for part in (mixture, truth):
+def hash_of(scene: Scene) -> str:
+    """Return a hash (SHA-256) of an input and its truth, as they were read.
+
+    The truth is taken before it is aligned: how it is may depend on the prediction.
+    """
+    found = hashlib.sha256(str(scene.truth.shape).encode())
+    for part in (scene.mixture, scene.truth):
         found.update(np.ascontiguousarray(part, dtype=np.float32).data)
     return found.hexdigest()
 

@@ -147,7 +147,7 @@ def evaluate(
         truth = aligned_truth(scene, alignment)
         tally.add(scene, estimate, truth, alignment, chosen)
         if fitted is not None:
-            n_known += hash_of(scene.mixture, truth) in fitted.fitted_on.sha256
+            n_known += hash_of(scene) in fitted.fitted_on.sha256
         if example is None:
             example = example_of(trained, scene, estimate, truth, estimator, chosen)._replace(
                 pixel_size=scenes.pixel_size

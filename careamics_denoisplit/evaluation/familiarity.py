@@ -13,8 +13,8 @@ from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.evaluation.trust import (
     Trust,
     TrustSums,
+    fitted_superposition,
     mixture_noise_variance,
-    remix,
 )
 from careamics_denoisplit.images import Image, as_float32
 from careamics_denoisplit.prediction import (
@@ -182,9 +182,7 @@ def superposition_in(
     if known is not None:
         return np.array(known.weights), known.offset
     step = math.ceil(math.sqrt(raw.size / _PIXELS_FOR_MEDIANS))
-    some, channels = raw[::step, ::step], mean[:, ::step, ::step]
-    remixed, gains = remix(channels, some, "measured")
-    return gains, float(np.mean(remixed - np.tensordot(gains, channels, axes=1)))
+    return fitted_superposition(mean[:, ::step, ::step], raw[::step, ::step])
 
 
 def _like(values: Float32[np.ndarray, "..."], prediction: Prediction, name: str) -> xr.DataArray:

@@ -10,13 +10,13 @@ from jaxtyping import Float, Real
 from careamics_denoisplit import metrics
 from careamics_denoisplit.calibration import BlurWidths, Method, TruthAlignment
 from careamics_denoisplit.checkpoint import TrainedModel
+from careamics_denoisplit.evaluation.familiarity import superposition_in
 from careamics_denoisplit.evaluation.scenes import Scene
 from careamics_denoisplit.evaluation.trust import (
     Trust,
     mixture_noise_variance,
     regions,
     relative_error,
-    remix,
     trust_in,
 )
 from careamics_denoisplit.evaluation.uncertainty import UncertaintyReport
@@ -163,8 +163,8 @@ class Tally:
         if std is not None and self.uncertainty.fitted is not None:
             calibration = self.uncertainty.fitted.method(method)
             std = std if calibration is None else calibration.std(mean, std)
-        rule = self.trained.statistics.mixing
-        remixed, gains = remix(mean, scene.mixture, rule)
+        gains, offset = superposition_in(self.trained, scene.mixture, mean)
+        remixed = np.tensordot(gains, mean, axes=1) + offset
         noise = mixture_noise_variance(self.trained.noise_models, mean, gains)
 
         def score(rows: slice, columns: slice) -> Trust:

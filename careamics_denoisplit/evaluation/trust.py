@@ -134,21 +134,15 @@ class TrustSums:
         return Trust(1.0 / (1.0 + (variance or 0.0) + residual), variance, residual)
 
 
-def remix(
-    mean: Real[np.ndarray, "c y x"], mixture: Real[np.ndarray, "y x"], rule: str
-) -> tuple[Float64[np.ndarray, "y x"], Float64[np.ndarray, "c"]]:
-    """Mix predicted channels as the input was; returns the mixture and the gains (C,).
-
-    Gains of a measured mixture are fitted by least squares, with an offset.
-    """
-    count = len(mean)
-    if rule in ("mean", "sum"):
-        gains = np.full(count, 1.0 / count if rule == "mean" else 1.0)
-        return np.tensordot(gains, mean, axes=1), gains
-    rows = np.concatenate([mean.reshape(count, -1), np.ones((1, mixture.size))]).astype(np.float64)
+def fitted_superposition(
+    mean: Real[np.ndarray, "c y x"], mixture: Real[np.ndarray, "y x"]
+) -> tuple[Float64[np.ndarray, "c"], float]:
+    """Fit the weight of each predicted channel in a measured mixture (C,), and the offset."""
+    rows = np.concatenate([mean.reshape(len(mean), -1), np.ones((1, mixture.size))])
+    rows = rows.astype(np.float64)
     solution = np.linalg.lstsq(rows @ rows.T, rows @ mixture.ravel().astype(np.float64), rcond=None)
-    gains = solution[0][:count]
-    return np.tensordot(gains, mean, axes=1) + solution[0][count], gains
+    *gains, offset = solution[0]
+    return np.array(gains), float(offset)
 
 
 def mixture_noise_variance(

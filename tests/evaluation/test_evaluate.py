@@ -11,6 +11,7 @@ import pytest
 from careamics_denoisplit import metrics
 from careamics_denoisplit.calibration import CalibrationSet
 from careamics_denoisplit.checkpoint import TrainedModel
+from careamics_denoisplit.data import Superposition
 from careamics_denoisplit.errors import ConfigurationError, DataError
 from careamics_denoisplit.evaluation import (
     Example,
@@ -21,6 +22,7 @@ from careamics_denoisplit.evaluation import (
     save_scores,
     tally,
 )
+from careamics_denoisplit.evaluation.trust import mixture_noise_variance, trust_in
 from careamics_denoisplit.prediction import Estimate, predict_image, whole_image
 
 KEYS = {
@@ -172,6 +174,35 @@ def test_the_factor_and_the_joint_function_of_the_same_images_live_side_by_side(
     )
     assert applied["channels"][0]["calibration"]["method"] == "scalar"
     assert asked["channels"][0]["calibration"]["method"] == "joint"
+
+
+def test_truth_on_another_scale_is_known_as_the_same_images(
+    calibrated: TrainedModel, images: Any
+) -> None:
+    far = {name: 30.0 * truth + 1000.0 for name, truth in images.truth.items()}
+
+    few, many = (
+        calibrate(calibrated, truth=far, mixture=images.mixture, n_samples=count)
+        for count in (5, 6)
+    )
+
+    # Without noisy channels the truth is aligned with the prediction, which the samples change.
+    assert few.estimators["samples-5"].fitted_on.same_data(many.estimators["samples-6"].fitted_on)
+
+
+def test_trust_knows_the_offset_of_a_sum(trained: TrainedModel, images: Any) -> None:
+    mixture = 2 * images.mixture - 100.0
+    statistics = trained.statistics.model_copy(
+        update={"mixing": "sum", "superposition": Superposition(weights=(1, 1), offset=-100)}
+    )
+    known = dataclasses.replace(trained, statistics=statistics)
+
+    scores = evaluate(known, mixture, images.truth, spread="none")
+    prediction = predict_image(known, mixture[0], spread="none").mean
+
+    noise = mixture_noise_variance(known.noise_models, prediction, np.ones(2))
+    expected = trust_in(mixture[0], prediction, None, prediction.sum(axis=0) - 100.0, noise)
+    assert scores["images"][0]["relative_residual"] == pytest.approx(expected.relative_residual)
 
 
 def test_a_joint_function_of_other_images_is_dropped_with_a_warning(
