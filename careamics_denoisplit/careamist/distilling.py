@@ -1,6 +1,6 @@
 """The verb that fits the one-pass spread and judges it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -109,6 +109,19 @@ class DistillingCAREamist(LearningCAREamist):
                 "`val_mixture=`)."
             )
         training, validation = _opened(trained, sources, images, axes, settings)
+        truth_axes = axes
+        if isinstance(truth, Mapping):
+            truth_axes = axes or _axes_of_channels(trained.config)
+        if truth is not None:
+            # Only to be told now, not after the fit, what is wrong with it.
+            evaluation.open_scenes(
+                trained.statistics,
+                truth=truth,
+                mixture=sources.val_mixture,
+                channels=sources.val_channels,
+                axes=truth_axes,
+                what="validation",
+            )
         place = workload_of(None, None, None, device).device or "cpu"
         with self._progress("one-pass spread") as progress:
             fitted = fit_spread_head(
@@ -150,9 +163,12 @@ class DistillingCAREamist(LearningCAREamist):
                 update={"gates": (*gates, *truth_gates(CalibrationSet()))}
             ),
         )
-        if truth is not None:
-            judged = self._calibrated_beside_samples(judged, truth, sources, seed, axes, place)
         self._keep(judged)
+        if truth is not None:
+            judged = self._calibrated_beside_samples(
+                judged, truth, sources, seed, truth_axes, place
+            )
+            self._keep(judged)
         write_report(self.work_dir)
         return judged.distillation or record
 
@@ -210,45 +226,54 @@ def _opened(
     settings: DistillationConfig,
 ) -> tuple[Sequence[Mixture], Sequence[Mixture]]:
     """Open mixtures to fit on and to validate on."""
-    config, statistics = trained.config, trained.statistics
-    training = _mixtures(config, statistics, sources.channels, sources.mixture, axes, "training")
-    training += _mixtures(config, statistics, None, images, axes, "unlabelled")
-    validation = _mixtures(
-        config, statistics, sources.val_channels, sources.val_mixture, axes, "validation"
-    )
+    training = _mixtures(trained, sources.channels, sources.mixture, axes, "training")
+    if images is not None:
+        training += _measured(trained.statistics, images, axes, "unlabelled")
+    validation = _mixtures(trained, sources.val_channels, sources.val_mixture, axes, "validation")
     if validation:
         return training, validation
-    return set_aside(training, config.data_config.validation_fraction, settings.patch_size)
+    # The rows between both parts may be fewer than a patch where the images are small.
+    gap = min(settings.patch_size, *(each.shape[0] // 3 for each in training))
+    fraction = trained.config.data_config.validation_fraction
+    return set_aside(training, fraction, max(gap, 1))
 
 
 def _mixtures(
-    config: DenoiSplitConfiguration,
-    statistics: Statistics,
-    channels: Any,
-    mixture: Any,
-    axes: str | None,
-    what: str,
+    trained: TrainedModel, channels: Any, mixture: Any, axes: str | None, what: str
 ) -> tuple[Mixture, ...]:
-    """Open one set of images; measured mixtures are taken where there are any."""
-    data = config.data_config
-    configured = None if data.axes == "auto" else data.axes
+    """Open one set of images as training did; measured mixtures are taken where there are any."""
+    data, measured = trained.config.data_config, trained.statistics.mixing == "measured"
     if mixture is not None:
-        inputs = read_images(mixture, axes=axes, name=f"{what} mixture", channels=1)
-        for image in inputs:
-            check_pixels(image)
-        planes = open_channels({"x": inputs}, None, ("x",), what=what).channels[0]
-        return tuple(Mixture(Field((), plane), statistics) for plane in planes)
+        known = data.axes if measured and data.axes != "auto" else None
+        return _measured(trained.statistics, mixture, axes or known, what)
     if channels is None:
         return ()
     opened = open_channels(
         channels,
         None,
-        config.channel_names,
-        axes=axes or data.target_axes or configured,
+        trained.channel_names,
+        axes=axes or _axes_of_channels(trained.config),
         chosen=data.channels,
         in_memory=data.in_memory,
         what=what,
     )
     for image in opened.targets:
         check_pixels(image)
-    return mixtures_of(opened.fields(), statistics)
+    return mixtures_of(opened.fields(), trained.statistics)
+
+
+def _measured(
+    statistics: Statistics, mixture: Any, axes: str | None, what: str
+) -> tuple[Mixture, ...]:
+    """Open superpositions that need no mixing."""
+    inputs = read_images(mixture, axes=axes, name=f"{what} mixture", channels=1)
+    for image in inputs:
+        check_pixels(image)
+    planes = open_channels({"x": inputs}, None, ("x",), what=what).channels[0]
+    return tuple(Mixture(Field((), plane), statistics) for plane in planes)
+
+
+def _axes_of_channels(config: DenoiSplitConfiguration) -> str | None:
+    """Axes of images of channels, where the configuration says them."""
+    data = config.data_config
+    return data.target_axes or (None if data.axes == "auto" else data.axes)

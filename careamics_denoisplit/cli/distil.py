@@ -15,6 +15,7 @@ from careamics_denoisplit.cli.options import (
     require_all,
 )
 from careamics_denoisplit.cli.scores import open_run
+from careamics_denoisplit.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from careamics_denoisplit.distillation import Gate
@@ -70,6 +71,8 @@ def distil(
                 return None
             return require_all(named_paths(tokens, option, names), names, option)
 
+        if steps is not None and steps < 1:
+            raise ConfigurationError(f"--steps must be a number of at least 1, got {steps}.")
         settings = careamist.config.distillation_config
         if steps is not None:
             settings = type(settings)(**settings.model_dump() | {"steps": steps})

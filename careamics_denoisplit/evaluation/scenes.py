@@ -115,7 +115,8 @@ def open_scenes(
     channels : mapping, array, path, list or None
         Noisy channels, in the same form.
     axes : str, optional
-        Axes of the arrays; inferred by default.
+        Axes of the arrays; inferred by default. Those with C are the axes of sources that hold all
+        channels; a mixture's are inferred then.
     what : str
         What the images are for, for messages.
 
@@ -135,7 +136,8 @@ def open_scenes(
         own = open_channels(channels, None, names, axes=axes, what=what)
         noisy, images = own.channels, [*images, *own.targets]
     if mixture is not None:
-        inputs = read_images(mixture, name=f"{what} mixture", channels=1)
+        own_axes = None if axes is None or "C" in axes.upper() else axes
+        inputs = read_images(mixture, axes=own_axes, name=f"{what} mixture", channels=1)
         mixed = open_channels({"x": inputs}, None, ("x",), what=what).channels[0]
         images += inputs
     for label, planes in zip(names, opened.channels, strict=True):

@@ -1,6 +1,7 @@
 """With how many digits the network computes."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, get_args
 
 import torch
@@ -50,10 +51,21 @@ def stated(precision: Precision) -> str:
 def computing_in(
     reduced: torch.dtype | None, device: torch.device
 ) -> AbstractContextManager[object]:
-    """Let the network compute in a reduced type while the block runs; None changes nothing."""
-    if reduced is None:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=reduced)
+    """Let the network compute in a reduced type while the block runs; None is float32."""
+    if reduced is not None:
+        return torch.autocast(device.type, dtype=reduced)
+    return _all_digits() if device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def _all_digits() -> Iterator[None]:
+    """Keep convolutions in float32: by default such GPUs round their input to 10 binary digits."""
+    former = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = former
 
 
 def summable(dtype: torch.dtype) -> torch.dtype:

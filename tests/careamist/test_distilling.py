@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from careamics_denoisplit import DenoiSplitCAREamist
+from careamics_denoisplit.careamist import distilling
 from careamics_denoisplit.careamist.remembered import (
     GivenImages,
     remember_images,
@@ -75,6 +76,56 @@ def test_truth_needs_the_images_it_belongs_to(
 ) -> None:
     with pytest.raises(ConfigurationError, match="without the validation images"):
         careamist.distil(channels=fields.NOISY, truth=fields.CLEAN, settings=SETTINGS)
+
+
+def test_truth_that_does_not_fit_is_told_before_the_fit(
+    careamist: DenoiSplitCAREamist, fields: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distilling, "fit_spread_head", lambda *_, **__: pytest.fail("fitted"))
+
+    with pytest.raises(DataError, match="2 images"):
+        careamist.distil(
+            channels=fields.NOISY[:2],
+            val_channels=fields.NOISY[2:],
+            truth=fields.CLEAN[:2],
+            settings=SETTINGS,
+        )
+
+
+def test_what_was_fitted_is_kept_where_the_calibration_fails(
+    run: Path, fields: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    careamist = DenoiSplitCAREamist(checkpoint_path=copied, enable_progress_bar=False)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distilling.evaluation, "calibrate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        careamist.distil(
+            channels=fields.NOISY[:2],
+            val_channels=fields.NOISY[2:],
+            truth=fields.CLEAN[2:],
+            settings=SETTINGS,
+            overwrite=True,
+        )
+
+    record = load_model(copied).distillation
+    assert record is not None
+    assert {gate.status for gate in record.gates if gate.name in TRUTH} == {"not measured"}
+
+
+def test_a_small_image_is_split_with_a_smaller_gap(
+    run: Path, fields: ModuleType, tmp_path: Path
+) -> None:
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    careamist = DenoiSplitCAREamist(checkpoint_path=copied, enable_progress_bar=False)
+    large = SETTINGS.model_copy(update={"patch_size": fields.NOISY.shape[-1]})
+
+    found = careamist.distil(channels=fields.NOISY[:1], settings=large, overwrite=True)
+
+    assert found.trained_on == found.validated_on
 
 
 def test_the_verdict_is_stored_with_the_head(distilled: Path) -> None:

@@ -17,6 +17,7 @@ from careamics_denoisplit.prediction import (
     predict_stack,
     reduced_type,
 )
+from careamics_denoisplit.prediction.precision import computing_in
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,16 @@ def test_automatic_precision_is_float32_to_the_bit() -> None:
     assert np.array_equal(automatic.mean, full.mean)
     assert automatic.spread is not None
     assert np.array_equal(automatic.spread, full.spread)
+
+
+def test_convolutions_on_such_a_gpu_keep_all_digits_while_it_predicts() -> None:
+    former = torch.backends.cudnn.allow_tf32
+
+    with computing_in(None, torch.device("cuda")):
+        within = torch.backends.cudnn.allow_tf32
+
+    assert not within
+    assert torch.backends.cudnn.allow_tf32 == former
 
 
 def test_bfloat16_moves_the_mean_by_little_of_the_spread() -> None:

@@ -106,6 +106,7 @@ class Plan:
             n_samples=max(1, spread.n_samples),
             seed=spread.seed,
             tiling=tiling,
+            device="cpu",  # the graph is traced there, wherever the model was used before
         )
 
     @property

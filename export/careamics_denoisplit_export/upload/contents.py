@@ -17,7 +17,8 @@ from careamics_denoisplit_export.upload.manager import LocalFile
 
 _BLOCK = 2**18
 _MAX_TEXT_BYTES = 2**20
-_RESERVED = frozenset({"comments.json"})
+KEPT_BY_THE_ZOO = frozenset({"comments.json"})
+"""Files that the zoo adds to a draft by itself: what reviewers and authors say about it."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def open_contents(path: Path) -> Contents:
     files = ZipMembers(path)
     if RDF_FILE not in files:
         raise PackageError(f"{path} has no {RDF_FILE} at its root. Give an exported package.")
-    reserved = sorted(_RESERVED & set(files))
+    reserved = sorted(KEPT_BY_THE_ZOO & set(files))
     if reserved:
         raise PackageError(
             f"{path}: the zoo keeps the name {reserved[0]} for itself. Rename the file."

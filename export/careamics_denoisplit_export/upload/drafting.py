@@ -17,7 +17,7 @@ from careamics_denoisplit.errors import (
 )
 from careamics_denoisplit_export.upload.address import Server
 from careamics_denoisplit_export.upload.completeness import Completeness, metadata_completeness
-from careamics_denoisplit_export.upload.contents import Contents
+from careamics_denoisplit_export.upload.contents import KEPT_BY_THE_ZOO, Contents
 from careamics_denoisplit_export.upload.journal import Entry, Journal
 from careamics_denoisplit_export.upload.manager import ArtifactManager, Item, LocalFile
 from careamics_denoisplit_export.upload.readiness import obstacles_to_review
@@ -218,11 +218,14 @@ class _Drafting:
             rdf, rdf_file = self._contents.with_id(self._alias)
             # The description comes last: a draft without it is seen to be unfinished.
             files = (*self._contents.members, rdf_file)
+            if status == IN_REVIEW:
+                self._say("it is being reviewed: nothing is changed")
+                return self._draft(status, files)
             self._fill(files)
             self._manager.edit(self._id, {**rdf, "status": status})
             self._compare(files, status)
             self._remember(sha256=self._contents.sha256, was_whole=True)
-            if submit and status != IN_REVIEW:
+            if submit:
                 status = self._ask_for_review(status)
         except DenoiSplitError as error:
             raise self._after(error) from error.__cause__
@@ -230,6 +233,9 @@ class _Drafting:
             if self._entry.id is not None:
                 self._say(f"stopped; the same command goes on with the draft {self._entry.id}")
             raise
+        return self._draft(status, files)
+
+    def _draft(self, status: str, files: tuple[LocalFile, ...]) -> Draft:
         return Draft(self._contents, self._server.url, self._id, status, files, tuple(self._sent))
 
     @property
@@ -291,7 +297,7 @@ class _Drafting:
     def _fill(self, files: tuple[LocalFile, ...]) -> None:
         """Store what is missing or different, remove what does not belong to the package."""
         stored = self._manager.files(self._id)
-        for name in sorted(set(stored) - {file.name for file in files}):
+        for name in sorted(set(stored) - {file.name for file in files} - KEPT_BY_THE_ZOO):
             self._say(f"removing {name}, which the package does not have")
             self._manager.remove_file(self._id, name)
         total, done, started = sum(map(_effort, files)), 0, time.monotonic()
@@ -312,7 +318,11 @@ class _Drafting:
 
     def _compare(self, files: tuple[LocalFile, ...], status: str) -> None:
         """Refuse to call it done where the server holds anything else than was sent."""
-        stored = {file.name: file.size for file in self._manager.files(self._id).values()}
+        stored = {
+            file.name: file.size
+            for file in self._manager.files(self._id).values()
+            if file.name not in KEPT_BY_THE_ZOO
+        }
         expected = {file.name: file.size for file in files}
         if stored != expected:
             wrong = sorted(set(stored.items()) ^ set(expected.items()))

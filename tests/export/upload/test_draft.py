@@ -81,15 +81,18 @@ def test_a_package_in_review_is_not_changed_under_the_reviewers_eyes(
     zoo: Any, contents: Contents, make_package: Callable[..., Contents]
 ) -> None:
     zoo.upload(contents, submit=True)
-    before = dict(next(iter(zoo.items.values())).files)
+    (item,) = zoo.items.values()
+    item.staging["reviewed_by"] = "rev1"
+    item.files["README.md"] = b"# A reviewer's correction\n"
+    before = dict(item.files)
     again = zoo.upload(contents)
 
     with pytest.raises(PackageError, match="being reviewed"):
         zoo.upload(make_package(name="Better"))
 
-    (item,) = zoo.items.values()
     assert again.status == "in-review"
     assert item.files == before
+    assert item.staging["reviewed_by"] == "rev1"
 
 
 def test_what_reviewers_hand_back_is_corrected_and_offered_again(
@@ -98,12 +101,14 @@ def test_what_reviewers_hand_back_is_corrected_and_offered_again(
     zoo.upload(contents, submit=True)
     (item,) = zoo.items.values()
     item.staging["status"] = "in-revision"
+    item.files["comments.json"] = b"[]"
 
     corrected = zoo.upload(make_package(name="Better"))
     offered = zoo.upload(make_package(name="Better"), submit=True)
 
     assert (corrected.status, offered.status) == ("in-revision", "in-review")
     assert item.staging["name"] == "Better"
+    assert item.files["comments.json"] == b"[]"  # what the reviewers said
 
 
 def test_a_published_model_is_left_alone(zoo: Any, contents: Contents) -> None:
