@@ -20,7 +20,7 @@ def predict(
         "auto", "whole", "fiji", "qupath", "qupath-script", "ilastik", "core"
     ] = "auto",
     format: Literal["auto", "tiff", "zarr"] = "auto",  # noqa: A002 - the option's name
-    channel: int = 0,
+    channel: int | None = None,
     axes: str | None = None,
     tile: str = "auto",
     overlap: str = "auto",
@@ -56,7 +56,7 @@ def predict(
     format
         tiff, zarr, or auto: like each input.
     channel
-        Number of the input channel, where images have several.
+        Number of the input channel from 0, where images have several.
     axes
         Axes of the images where the files do not say: YX, CYX, ...
     tile
@@ -96,13 +96,14 @@ def predict(
             precision=precision,
             tiles=TileOptions(plan=tile_plan, tile=tile, overlap=overlap, batch=batch),
             warnings=warnings,
+            save_samples=save_samples,
         )
         if require_calibration:
             task.require_calibration()
         targets = task.plan(paths, out, image_format=format, axes=axes, overwrite=common.overwrite)
         found = []
         for number, (image, target) in enumerate(targets, start=1):
-            predicted = task.run(image, target, keep_samples=save_samples)
+            predicted = task.run(image, target)
             work.wrote(*predicted.files)
             found.append({"name": image.name, **predicted.familiarity.to_dict()})
             work.say(f"{image.name}: {time_left(number, len(targets), work.seconds)}")

@@ -115,8 +115,8 @@ class PredictionJob:
         What is estimated.
     seed : int
         Seed of the posterior noise.
-    channel : int
-        Number of the input channel.
+    channel : int or None
+        Number of the input channel; None where images have one.
     device : str
         "auto", "cpu", "cuda", "cuda:<number>" or "mps".
     precision : {"auto", "32", "bf16", "16"}
@@ -125,6 +125,8 @@ class PredictionJob:
         How images are cut.
     warnings : bool
         Whether the warning maps are written, too.
+    save_samples : bool
+        Whether the single samples are written, too.
 
     Raises
     ------
@@ -140,15 +142,18 @@ class PredictionJob:
         n_samples: int,
         spread: Spread,
         seed: int,
-        channel: int,
+        channel: int | None,
         device: str,
         precision: Precision = "auto",
         tiles: TileOptions,
         warnings: bool = False,
+        save_samples: bool = False,
     ) -> None:
         self._trained = trained
         self._n_samples, self._spread, self._seed = n_samples, spread, seed
-        self._channel = channel
+        self._channel = channel or 0
+        # Without a number, leading planes are a series and not channels.
+        self._channels = 1 if channel is None else None
         self._tiles = tiles
         self._device = device_name(device)
         reduced_type(precision, self._device)
@@ -158,6 +163,7 @@ class PredictionJob:
         self._estimator_name = estimator_name(spread, n_samples)
         monitors = Monitors.of(trained)
         self._written_maps = monitors.names if warnings else ()
+        self._save = save_samples
         self.why_no_consistency = monitors.why_not
 
     @property
@@ -211,7 +217,11 @@ class PredictionJob:
         list of (Image, pathlib.Path)
             Images with the path that `Prediction.save` takes.
         """
-        images = [image for path in paths for image in read_images(path, axes=axes)]
+        images = [
+            image
+            for path in paths
+            for image in read_images(path, axes=axes, channels=self._channels)
+        ]
         root = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
         root = None if root is not None and _is_zarr(root) else root
         targets = []
@@ -226,7 +236,7 @@ class PredictionJob:
             targets.append((image, target))
         return targets
 
-    def run(self, image: Image, target: Path, *, keep_samples: bool) -> Predicted:
+    def run(self, image: Image, target: Path) -> Predicted:
         """Predict one image and write its result."""
         estimator = Estimator(
             n_samples=self._n_samples,
@@ -251,6 +261,8 @@ class PredictionJob:
         )
         target.parent.mkdir(parents=True, exist_ok=True)
         written = [*prediction.save(target, overwrite=True)]
+        if prediction.std is None and not target.name.endswith(ENDINGS["zarr"]):
+            _beside(target, "std").unlink(missing_ok=True)  # that of the mean which was replaced
         for name, values in familiarity.maps.items():
             path = _beside(target, name).absolute()
             if path.name.endswith(ENDINGS["zarr"]):
@@ -258,7 +270,7 @@ class PredictionJob:
             else:
                 write_prediction_tiff(path, values, name=name)
             written.append(path)
-        if keep_samples:
+        if self._save:
             written.append(self._save_samples(image, target, estimator))
         return Predicted(tuple(written), familiarity)
 
@@ -279,10 +291,12 @@ class PredictionJob:
 
     def _files(self, target: Path) -> list[Path]:
         """Everything that may be written for one image."""
-        maps = [_beside(target, name) for name in self._written_maps]
+        more = [_beside(target, name) for name in self._written_maps]
+        if self._save:
+            more.append(_samples_path(target))
         if target.name.endswith(ENDINGS["zarr"]):
-            return [target, *maps]
-        return [*(_beside(target, end) for end in ("mean", "std")), *maps]
+            return [target, *more]
+        return [*(_beside(target, end) for end in ("mean", "std")), *more]
 
 
 def device_name(device: str) -> str:

@@ -160,6 +160,11 @@ def require_channel_count(
     origin = "guessed as" if guessed else "read as"
     fitting = [i for i, size in enumerate(shape) if size == channels and axes[i] != "C"]
     advice = "Pass `axes=`, or correct the number of channel names."
+    if channels == 1:
+        advice = (
+            "Give an image of one channel, or pass `axes=`. To predict one of several, name it: "
+            "--channel N (in Python `channels=N`)."
+        )
     if channels > 1 and len(fitting) == 1:
         advice = f"Axis {fitting[0]} has {channels} entries: is it the channel? Pass `axes=`."
     raise DataError(

@@ -253,6 +253,61 @@ def test_maps_that_are_there_are_not_overwritten(
     assert not (tmp_path / "field.0_mean.ome.tif").exists()
 
 
+def test_all_pages_of_a_short_series_are_predicted(
+    run_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    page = tifffile.imread(images / "mixture" / "field.0.tif")
+    np.save(tmp_path / "series.npy", np.stack([page, page[::-1], page]))
+    words = ["predict", str(run_folder), str(tmp_path / "series.npy"), "--samples", "2"]
+
+    assert run([*words, "--out", str(tmp_path / "out")]) == 0
+
+    mean = tifffile.imread(tmp_path / "out" / "series_mean.ome.tif")
+    assert mean.shape == (3, 2, 96, 96)
+    assert np.array_equal(mean[0], mean[2])
+    assert not np.array_equal(mean[0], mean[1])
+
+
+def test_one_of_several_channels_is_predicted_only_where_it_is_named(
+    run_folder: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tifffile.imread(images / "mixture" / "field.0.tif")
+    tifffile.imwrite(
+        tmp_path / "two.ome.tif", np.stack([page, page[::-1]]), metadata={"axes": "CYX"}
+    )
+    words = ["predict", str(run_folder), str(tmp_path / "two.ome.tif"), "--samples", "2"]
+    words += ["--out", str(tmp_path / "out")]
+
+    assert run(words) == 2
+    assert "--channel N" in capsys.readouterr().err
+    assert run([*words, "--channel", "1"]) == 0
+    assert tifffile.imread(tmp_path / "out" / "two_mean.ome.tif").shape == (2, 96, 96)
+
+
+def test_a_mean_without_std_leaves_no_std_of_another_mean(
+    run_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    image = images / "mixture" / "field.0.tif"
+    words = ["predict", str(run_folder), str(image), "--out", str(tmp_path)]
+
+    assert run([*words, "--samples", "2"]) == 0
+    assert run([*words, "--spread", "none"]) == 2
+    assert run([*words, "--spread", "none", "--overwrite"]) == 0
+
+    assert {path.name for path in tmp_path.iterdir()} == {"field.0_mean.ome.tif"}
+
+
+def test_samples_that_are_there_are_not_overwritten(
+    run_folder: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "field.0_samples.npy").write_bytes(b"")
+    image = images / "mixture" / "field.0.tif"
+
+    words = ["predict", str(run_folder), str(image), "--out", str(tmp_path), "--save-samples"]
+    assert run([*words, "--samples", "2"]) == 2
+    assert "field.0_samples.npy" in capsys.readouterr().err
+
+
 def test_a_prediction_is_written_as_zarr_where_asked(
     run_folder: Path, images: Path, tmp_path: Path
 ) -> None:
