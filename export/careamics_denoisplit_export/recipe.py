@@ -68,6 +68,16 @@ def _known_licence(value: str) -> str:
         raise ValueError(f"must be an SPDX identifier such as CC-BY-4.0{meant}") from None
 
 
+def _without_claims(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse the tag by which the zoo finds models that CAREamics itself can load."""
+    if any(tag.casefold() == "careamics" for tag in tags):
+        raise ValueError(
+            "must not hold CAREamics: the zoo tests such models with CAREamics, which cannot load "
+            "this one; remove the tag"
+        )
+    return tags
+
+
 def _real_orcid(value: str) -> str:
     """Refuse an identifier whose last character does not fit the others."""
     from bioimageio.spec.generic.v0_3 import OrcidId
@@ -185,7 +195,9 @@ class Recipe(_Facts):
     """Identifier; the zoo replaces it. None makes one from the name."""
     version: Annotated[Line, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")] = "0.1.0"
     """Semantic version of the model."""
-    tags: Annotated[tuple[Line, ...], BeforeValidator(list_to_tuple)] = ()
+    tags: Annotated[
+        tuple[Line, ...], BeforeValidator(list_to_tuple), AfterValidator(_without_claims)
+    ] = ()
     """Search words beside those that every package gets."""
     git_repo: Annotated[Line, StringConstraints(pattern=r"^https://\S+$")] | None = None
     """Address of the source code or of the training protocol."""

@@ -70,6 +70,7 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
         ),
         ("name: Good name\ndescription: x\nversion: 1.0\n", "`version`.*put it in quotes"),
         ("name: Good name\ndescription: x\nversion: v1\n", "`version`"),
+        ("name: Good name\ndescription: x\ntags: [cells, CAREamics]\n", "remove the tag"),
         ("name: Good name\ndescription: x\ncite: [{text: y}]\n", "give `doi` or `url`"),
         ("name: Good name\ndescription: x\npixel_size: -1\n", "`pixel_size`"),
         ("name: Good name\ndescription: x\npixel_size: .inf\n", "`pixel_size`"),

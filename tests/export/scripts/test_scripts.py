@@ -125,23 +125,40 @@ def test_the_script_of_fiji_splits_a_folder_of_results(
     raw.mkdir()
     out.mkdir()
     black = np.zeros((512, 512), np.uint16)
-    tifffile.imwrite(raw / "cells.tif", black, imagej=True, resolution=(10, 10))
+    tifffile.imwrite(raw / "cells of day 1.tif", black, imagej=True, resolution=(10, 10))
     shutil.copy(result, out)
 
     done = run("script", script, raw, out, "tiny-test-model")
 
     assert done.returncode == 0, done.stderr
-    assert "cells.tif, plane 1: 25 % of the image is outside" in done.stdout
+    assert "cells of day 1.tif, plane 1: 25 % of the image is outside" in done.stdout
     names = package.exported.output_channels
-    with tifffile.TiffFile(out / "cells_channels.tif") as whole:
+    with tifffile.TiffFile(out / "cells of day 1_channels.tif") as whole:
         metadata = whole.imagej_metadata
         assert metadata["channels"] == len(names)
         assert metadata["Labels"][: len(names)] == list(names)
         assert whole.asarray().shape == (2, len(names), 512, 512)
         assert whole.pages[0].resolution == (10, 10)
     for index, name in enumerate(names):
-        found, expected = tifffile.imread(out / f"cells_{name}.tif"), tifffile.imread(result)
+        found, expected = (
+            tifffile.imread(out / f"cells of day 1_{name}.tif"),
+            tifffile.imread(result),
+        )
         np.testing.assert_array_equal(found, expected[:, index])
+
+
+def test_the_script_of_fiji_stops_where_two_results_would_be_called_alike(
+    package: Any, run: Run, tmp_path: Path
+) -> None:
+    script = blocks(package.exported.card, "groovy")[0]
+    for name in ("cell 1.tif", "cell 2.tif", "other.tif"):
+        tifffile.imwrite(tmp_path / name, np.zeros((8, 8), np.uint16))
+
+    done = run("script", script, tmp_path, tmp_path, "tiny-test-model")
+
+    assert done.returncode != 0
+    assert "the results of cell 1.tif and cell 2.tif alike" in done.stderr
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_the_script_of_qupath_is_groovy(package: Any, run: Run) -> None:
