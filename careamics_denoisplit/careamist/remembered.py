@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from careamics_denoisplit.errors import CheckpointError, DataError
 from careamics_denoisplit.files import read_json, write_json
+from careamics_denoisplit.images.folders import expand
 
 IMAGES = Path("logs") / "images.json"
 """File within a run; it stays on this machine, since paths say more than packages should."""
@@ -67,7 +68,7 @@ def remembered_images(run: Path) -> GivenImages | None:
     if not images:
         return None
     for each in _leaves(images):
-        if not Path(each).exists():
+        if not _is_there(each):
             raise DataError(
                 f"{run} was trained on {each}, which is no longer there. Give the images again: "
                 "--channel NAME=PATH... and --val NAME=PATH... (in Python `channels=` and "
@@ -87,6 +88,18 @@ def _paths(source: Any) -> Any:
         parts = [_paths(each) for each in source]
         return None if None in parts else parts
     return None
+
+
+def _is_there(source: str) -> bool:
+    """Say whether a path exists, a pattern finds images, or the file of a CZI scene exists."""
+    if Path(source).exists():
+        return True
+    try:
+        found = expand(source)
+    except DataError:
+        return False
+    # A scene, `file.czi@0`, is not looked for before it is read.
+    return all(each.exists() or Path(str(each).rpartition("@")[0]).exists() for each in found)
 
 
 def _leaves(value: Any) -> list[str]:

@@ -265,6 +265,27 @@ def test_images_that_are_gone_are_named_with_the_option(tmp_path: Path) -> None:
         remembered_images(tmp_path)
 
 
+def test_patterns_and_scenes_are_remembered_as_they_were_given(
+    images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cells.czi").touch()
+    pattern, scene = images / "noisy_*.tif", tmp_path / "cells.czi@1"
+
+    remember_images(tmp_path, GivenImages({"er": pattern, "actin": [scene]}))
+
+    assert remembered_images(tmp_path) == GivenImages({"er": str(pattern), "actin": [str(scene)]})
+
+
+@pytest.mark.parametrize("name", ["none_*.tif", "gone.czi@1"])
+def test_patterns_without_images_and_scenes_without_file_are_named(
+    name: str, tmp_path: Path
+) -> None:
+    remember_images(tmp_path, GivenImages({"er": tmp_path / name}))
+
+    with pytest.raises(DataError, match=r"was trained on .*, which is no longer there"):
+        remembered_images(tmp_path)
+
+
 def test_a_note_of_another_kind_is_refused(tmp_path: Path) -> None:
     remember_images(tmp_path, None)
     (tmp_path / "logs" / "images.json").write_text('{"format_version": 1, "images": {"x": []}}')
