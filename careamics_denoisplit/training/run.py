@@ -81,6 +81,7 @@ def train(
     quiet: bool = False,
     callbacks: Sequence[Callback] = (),
     on_start: Callable[[lightning.Trainer], None] | None = None,
+    on_end: Callable[[DenoiSplitModule], None] | None = None,
 ) -> DenoiSplitModule:
     """Train in a run folder and return the module with its best weights.
 
@@ -115,6 +116,8 @@ def train(
         Further callbacks of Lightning.
     on_start : callable, optional
         Receives the trainer before training starts, for example to stop it from outside.
+    on_end : callable, optional
+        Receives the module with its best weights while the run is still locked.
 
     Returns
     -------
@@ -158,7 +161,7 @@ def train(
         position = Position(0, 0, 1) if checkpoint is None else read_position(checkpoint)
         if checkpoint is not None and _is_finished(config, checkpoint, position):
             say(_finished_text(config, checkpoint, position, run))
-            return _with_best_weights(module, run)
+            return _ended(module, run, on_end)
         with StopSignals(say) as signals, quiet_lightning():
             record = _checkpoint_callback(config, run, signals, hours)
             trainer = lightning.Trainer(
@@ -188,7 +191,7 @@ def train(
             _describe(config, module, trainer, position)
             _fit(trainer, module, datamodule, None if checkpoint is None else run / LAST, signals)
         say(_summary(trainer, record))
-        return _with_best_weights(module, run)
+        return _ended(module, run, on_end)
 
 
 def _fit(
@@ -332,10 +335,16 @@ def _finished_text(
     )
 
 
-def _with_best_weights(module: DenoiSplitModule, run: Path) -> DenoiSplitModule:
+def _ended(
+    module: DenoiSplitModule, run: Path, on_end: Callable[[DenoiSplitModule], None] | None
+) -> DenoiSplitModule:
+    """Return the module with its best weights, after handing it over."""
     best = run / BEST if (run / BEST).is_file() else run / LAST
     load_weights(module, read_checkpoint(best)["state_dict"])
-    return module.eval()
+    module.eval()
+    if on_end is not None:
+        on_end(module)
+    return module
 
 
 def _describe(

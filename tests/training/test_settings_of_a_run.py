@@ -11,9 +11,12 @@ from lightning.pytorch import Trainer
 from careamics_denoisplit.errors import (
     CheckpointError,
     ConfigurationError,
+    LockedError,
     NoiseModelError,
     OutputExistsError,
 )
+from careamics_denoisplit.files import lock_run
+from careamics_denoisplit.lightning_module import DenoiSplitModule
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelInfo
 from careamics_denoisplit.training import describe_progress, hardware, read_metrics, train
 from careamics_denoisplit.training.hardware import choose_device, choose_precision
@@ -73,6 +76,21 @@ def test_the_module_that_is_returned_has_the_best_weights(tiny: ModuleType, tmp_
     stored = checkpoint["state_dict"]
     assert all(torch.equal(tensor, stored[name]) for name, tensor in module.state_dict().items())
     assert not module.training
+
+
+def test_the_module_is_handed_over_while_the_run_is_still_locked(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    handed: list[DenoiSplitModule] = []
+
+    def keep(module: DenoiSplitModule) -> None:
+        with pytest.raises(LockedError), lock_run(tmp_path / "run"):
+            pass
+        handed.append(module)
+
+    module = start(tiny, tmp_path / "run", on_end=keep)
+
+    assert handed == [module]
 
 
 def test_an_existing_run_says_how_far_it_is(tiny: ModuleType, finished: Path) -> None:
