@@ -4,6 +4,7 @@ These are the only places that know `CAREamist` from the inside; each has a test
 careamics changes it.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,16 +17,30 @@ from careamics.lightning.utils.csv_logger import Series, TrainingReport
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
+from careamics_denoisplit.careamist.former_model import (
+    has_weights_of,
+    read_former_model,
+    warn_of_dropped,
+    with_fits_of,
+)
 from careamics_denoisplit.careamist.progress import pass_progress
 from careamics_denoisplit.careamist.starting import settings_for_new_data
-from careamics_denoisplit.checkpoint import MODEL, TrainedModel, load_model, save_model
+from careamics_denoisplit.checkpoint import (
+    MODEL,
+    TrainedModel,
+    load_model,
+    save_model,
+)
 from careamics_denoisplit.config import DenoiSplitConfiguration, load_configuration
 from careamics_denoisplit.data import DenoiSplitDataModule
 from careamics_denoisplit.errors import CheckpointError, ConfigurationError
+from careamics_denoisplit.files import lock_run
 from careamics_denoisplit.lightning_module import DenoiSplitModule
 from careamics_denoisplit.packages import load_package
 from careamics_denoisplit.prediction import Progress
 from careamics_denoisplit.training import read_metrics
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -213,6 +228,41 @@ class RunFolderCAREamist(CAREamist):
 
     def _keep(self, trained: TrainedModel) -> None:
         """Write the model into the run folder and go on with it."""
+        self._write(trained)
+
+    def _keep_training(self, module: DenoiSplitModule) -> None:
+        """Write what was trained into the run, which training has locked and may replace."""
+        self._replace(TrainedModel.of(module))
+
+    def _keep_stopped_training(self) -> None:
+        """Bring the model of a run that went on up to its best weights; it has to be quick."""
+        if not (self.work_dir / MODEL).is_dir():
+            return  # without it the checkpoint itself is the model of the run
+        try:
+            with lock_run(self.work_dir):
+                for checkpoint in self.get_checkpoints()[:1]:
+                    self._replace(load_model(checkpoint), only_changed=True)
+        except Exception as error:  # noqa: BLE001 - the user must see that training was stopped
+            logger.warning(
+                "%s still holds the weights of before, those of checkpoints/%s could not be "
+                "taken: %s",
+                self.work_dir / MODEL,
+                BEST,
+                error,
+            )
+
+    def _replace(self, trained: TrainedModel, *, only_changed: bool = False) -> None:
+        """Replace the model of the run; what was fitted to the same weights is carried over."""
+        former = read_former_model(self.work_dir / MODEL)
+        if former is None:
+            self._write(trained)
+        elif not has_weights_of(trained, former):
+            self._write(trained)
+            warn_of_dropped(former)
+        elif not only_changed:
+            self._write(with_fits_of(trained, former))
+
+    def _write(self, trained: TrainedModel) -> None:
         folder = save_model(self.work_dir / MODEL, trained)
         self.trained = replace(trained, source=folder)
 

@@ -18,7 +18,7 @@ from careamics_denoisplit.careamist.starting import (
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.config import DenoiSplitConfiguration
 from careamics_denoisplit.data import DenoiSplitDataModule
-from careamics_denoisplit.errors import ConfigurationError
+from careamics_denoisplit.errors import ConfigurationError, StoppedError
 from careamics_denoisplit.noise_model import (
     Acquisition,
     GaussianMixtureNoiseModel,
@@ -139,6 +139,10 @@ class LearningCAREamist(PredictingCAREamist):
         the first layer and the head know no other scale. Its noise models are kept where none are
         given. The calibration is not: calibrate the new run.
 
+        A run that goes on keeps its calibration and one-pass spread as long as its best weights
+        stay the same; a warning tells when they were dropped. One that is stopped leaves the best
+        weights so far in `model/`.
+
         Parameters
         ----------
         train_data : array, path or list, optional
@@ -214,29 +218,30 @@ class LearningCAREamist(PredictingCAREamist):
         self.train_datamodule = datamodule
         if noise_model is None and not (goes_on and self.get_checkpoints()):
             noise_model = self.noise_models or _noise_models_of(origin, config) or None
-        module = train_run(
-            config,
-            datamodule,
-            models_for_training(
-                noise_model,
+        models = models_for_training(
+            noise_model, config, datamodule, folder=self.work_dir / NOISE_MODELS, resume=goes_on
+        )
+        try:
+            module = train_run(
                 config,
                 datamodule,
-                folder=self.work_dir / NOISE_MODELS,
+                models,
+                self.work_dir,
+                start=start,
                 resume=goes_on,
-            ),
-            self.work_dir,
-            start=start,
-            resume=goes_on,
-            overwrite=overwrite,
-            force=force,
-            max_hours=max_hours,
-            device=device,
-            quiet=not self.enable_progress_bar,
-            callbacks=self.callbacks,
-            on_start=self._remember,
-        )
+                overwrite=overwrite,
+                force=force,
+                max_hours=max_hours,
+                device=device,
+                quiet=not self.enable_progress_bar,
+                callbacks=self.callbacks,
+                on_start=self._remember,
+                on_end=self._keep_training,
+            )
+        except StoppedError:
+            self._keep_stopped_training()
+            raise
         self.config, self.model = module.config, module
-        self._keep(TrainedModel.of(module))
         given = GivenImages(train_data_target, train_data, val_data_target, val_data)
         remember_images(self.work_dir, given if loading is None else None)
         write_report(self.work_dir)

@@ -1,5 +1,8 @@
 """Noise models and training: one run folder, continued and never replaced unasked."""
 
+import logging
+import shutil
+import signal
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,14 +14,20 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from careamics_denoisplit import DenoiSplitCAREamist
+from careamics_denoisplit.careamist import hooks
+from careamics_denoisplit.checkpoint import load_model, save_model
 from careamics_denoisplit.config import load_configuration
+from careamics_denoisplit.distillation import Distillation, head_for, weights_digest
 from careamics_denoisplit.errors import (
     CheckpointError,
     ConfigurationError,
     DataError,
     NoiseModelError,
     OutputExistsError,
+    StoppedError,
+    StorageError,
 )
+from careamics_denoisplit.training import RunCheckpoint
 
 
 def test_the_run_holds_what_users_are_promised(run: Path) -> None:
@@ -225,6 +234,138 @@ def test_a_finished_run_says_so_and_what_lets_it_go_on(
     said = capsys.readouterr().err
     assert "This run is finished: it has reached epoch 2 of 2. Nothing was trained." in said
     assert "raise `max_epochs`" in said
+
+
+@pytest.fixture
+def fitted_run(run: Path, tmp_path: Path) -> Path:
+    """A copy of the trained run with a calibration and a one-pass spread."""
+    copied = Path(shutil.copytree(run, tmp_path / "fitted"))
+    trained = load_model(copied)
+    record = Distillation(
+        channel_names=trained.channel_names, width=4, weights_sha256=weights_digest(trained.network)
+    )
+    save_model(copied / "model", trained.with_spread_head(head_for(trained.network, 4), record))
+    return copied
+
+
+def test_a_finished_run_keeps_what_was_fitted_to_its_weights(
+    fitted_run: Path, fields: ModuleType
+) -> None:
+    before = load_model(fitted_run)
+    opened = DenoiSplitCAREamist(checkpoint_path=fitted_run, enable_progress_bar=False)
+
+    opened.train(train_data_target=fields.NOISY[:2], val_data_target=fields.NOISY[2:])
+
+    after = load_model(fitted_run)
+    assert set(before.calibrations.estimators) == {"samples-4"}
+    assert after.calibrations == before.calibrations
+    assert after.distillation == before.distillation
+    assert before.spread_head is not None
+    assert after.spread_head is not None
+    for name, tensor in before.spread_head.state_dict().items():
+        assert torch.equal(tensor, after.spread_head.state_dict()[name]), name
+
+
+@pytest.fixture
+def every_epoch_is_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunCheckpoint, "_is_better", lambda *_: True)
+
+
+@pytest.mark.usefixtures("every_epoch_is_the_best")
+def test_better_weights_drop_what_was_fitted_to_the_former_ones_with_a_warning(
+    fitted_run: Path, fields: ModuleType
+) -> None:
+    opened = DenoiSplitCAREamist(
+        fields.small_config(num_epochs=3), work_dir=fitted_run, enable_progress_bar=False
+    )
+
+    with pytest.warns(
+        UserWarning,
+        match=r"the calibration of samples-4 and the one-pass spread\. "
+        r"Run `denoisplit distil` and `denoisplit calibrate` again",
+    ):
+        opened.train(
+            train_data_target=fields.NOISY[:2], val_data_target=fields.NOISY[2:], resume=True
+        )
+
+    after = load_model(fitted_run)
+    assert after.calibrations.estimators == {}
+    assert (after.spread_head, after.distillation) == (None, None)
+
+
+class Terminate(Callback):
+    """Sends SIGTERM to this process after the first step of an epoch, as a scheduler would."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+        """Send it."""
+        if trainer.current_epoch == self.epoch:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def train_until_terminated(run: Path, fields: ModuleType, epoch: int) -> DenoiSplitCAREamist:
+    """Continue a run of 2 epochs, and stop in this one."""
+    opened = DenoiSplitCAREamist(
+        fields.small_config(num_epochs=5),
+        work_dir=run,
+        callbacks=[Terminate(epoch)],
+        enable_progress_bar=False,
+    )
+    with pytest.raises(StoppedError, match="Stopped by SIGTERM") as stopped:
+        opened.train(
+            train_data_target=fields.NOISY[:2], val_data_target=fields.NOISY[2:], resume=True
+        )
+    assert stopped.value.exit_code == 143
+    return opened
+
+
+@pytest.mark.usefixtures("every_epoch_is_the_best")
+def test_e4_a_run_that_went_on_and_was_stopped_has_its_best_weights_in_the_model(
+    fitted_run: Path, fields: ModuleType
+) -> None:
+    before = weights_digest(load_model(fitted_run).network)
+
+    with pytest.warns(UserWarning, match="was dropped: the calibration of samples-4"):
+        opened = train_until_terminated(fitted_run, fields, epoch=3)
+
+    best = weights_digest(load_model(fitted_run / "checkpoints" / "best.ckpt").network)
+    after = load_model(fitted_run)
+    assert weights_digest(after.network) == best != before
+    assert after.spread_head is None
+    assert opened.trained is not None
+    assert weights_digest(opened.trained.network) == best
+
+
+def test_e4_a_run_that_was_stopped_without_better_weights_keeps_its_model_untouched(
+    fitted_run: Path, fields: ModuleType
+) -> None:
+    manifest = fitted_run / "model" / "manifest.json"
+    before = (manifest.read_bytes(), manifest.stat().st_ino)
+
+    train_until_terminated(fitted_run, fields, epoch=2)
+
+    assert (manifest.read_bytes(), manifest.stat().st_ino) == before
+
+
+@pytest.mark.usefixtures("every_epoch_is_the_best")
+def test_e4_a_model_that_cannot_be_written_does_not_hide_that_training_was_stopped(
+    fitted_run: Path,
+    fields: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full_disk(*_: Any) -> Path:
+        raise StorageError("No space left on device.")
+
+    monkeypatch.setattr(hooks, "save_model", full_disk)
+
+    with caplog.at_level(logging.WARNING):
+        train_until_terminated(fitted_run, fields, epoch=3)
+
+    assert "still holds the weights of before" in caplog.text
+    assert "No space left on device." in caplog.text
 
 
 def test_what_was_inferred_from_the_data_is_written_into_the_run(
