@@ -60,6 +60,10 @@ class StorageError(FaultError):
     """A file could not be written: disk full, no permission, or an I/O error."""
 
 
+class ChangedError(FaultError):
+    """Another process changed what this one worked on; nothing was overwritten."""
+
+
 class CheckFailedError(DenoiSplitError):
     """A check or an evaluation ran to its end and failed."""
 

@@ -26,6 +26,7 @@ from careamics_denoisplit.careamist.former_model import (
 from careamics_denoisplit.careamist.progress import pass_progress
 from careamics_denoisplit.careamist.starting import settings_for_new_data
 from careamics_denoisplit.checkpoint import (
+    MANIFEST,
     MODEL,
     TrainedModel,
     load_model,
@@ -33,7 +34,7 @@ from careamics_denoisplit.checkpoint import (
 )
 from careamics_denoisplit.config import DenoiSplitConfiguration, load_configuration
 from careamics_denoisplit.data import DenoiSplitDataModule
-from careamics_denoisplit.errors import CheckpointError, ConfigurationError
+from careamics_denoisplit.errors import ChangedError, CheckpointError, ConfigurationError
 from careamics_denoisplit.files import lock_run
 from careamics_denoisplit.lightning_module import DenoiSplitModule
 from careamics_denoisplit.packages import load_package
@@ -75,6 +76,8 @@ class RunFolderCAREamist(CAREamist):
         self.trained: TrainedModel | None = None
         self._packaged: TrainedModel | None = None
         self.noise_models: tuple[Any, ...] = ()
+        self._manifest = self._stored_manifest()
+        self._follows_run = self._opens_run()
         self.config, self.model = self._load_model(config, checkpoint_path, bmz_path)
         self.run_version = 0
         self.enable_progress_bar = enable_progress_bar
@@ -213,8 +216,10 @@ class RunFolderCAREamist(CAREamist):
             "denoiSplit predicts without a data module: it reads plane by plane. Use `predict`."
         )
 
-    def _trained_model(self, checkpoint: str | Path | None) -> TrainedModel:
+    def _trained_model(self, checkpoint: str | Path | TrainedModel | None) -> TrainedModel:
         """Return the model to work with: a checkpoint, that in memory, or that of the run."""
+        if isinstance(checkpoint, TrainedModel):
+            return checkpoint
         if checkpoint is not None:
             return load_model(self._get_default_ckpt(checkpoint))
         if self.trained is None:
@@ -223,12 +228,34 @@ class RunFolderCAREamist(CAREamist):
                     f"There is no trained model in {self.work_dir}. Call `train` first, or open a "
                     "run with `checkpoint_path=`."
                 )
-            self.trained = load_model(self.work_dir)
+            self._manifest = self._stored_manifest()
+            self.trained, self._follows_run = load_model(self.work_dir), True
+        elif self._follows_run and self._stored_manifest() not in (None, self._manifest):
+            # Another process went on with the run, such as `denoisplit distil RUN`.
+            self._manifest = self._stored_manifest()
+            self.trained = load_model(self.work_dir / MODEL)
+            if self.model is not None:  # else the configuration is one to train with
+                self.config, self.model = self.trained.config, _module_of(self.trained)
         return self.trained
 
     def _keep(self, trained: TrainedModel) -> None:
-        """Write the model into the run folder and go on with it."""
-        self._write(trained)
+        """Write the model into the run folder and go on with it.
+
+        Raises
+        ------
+        ChangedError
+            If another process has changed the folder since the work began.
+        LockedError
+            If another process works on the run.
+        """
+        with lock_run(self.work_dir):
+            if self._stored_manifest() != self._manifest:
+                raise ChangedError(
+                    f"Another process changed {self.work_dir / MODEL} in the meantime, so this "
+                    "result was not written and nothing was overwritten. Run the command again "
+                    "(in Python open the run again first): it starts from what is there now."
+                )
+            self._write(trained)
 
     def _keep_training(self, module: DenoiSplitModule) -> None:
         """Write what was trained into the run, which training has locked and may replace."""
@@ -264,20 +291,34 @@ class RunFolderCAREamist(CAREamist):
 
     def _write(self, trained: TrainedModel) -> None:
         folder = save_model(self.work_dir / MODEL, trained)
-        self.trained = replace(trained, source=folder)
+        self.trained, self._follows_run = replace(trained, source=folder), True
+        self._manifest = self._stored_manifest()
+
+    def _stored_manifest(self) -> bytes | None:
+        """Read the hashes of the run's model, by which a change is noticed; None without model."""
+        try:
+            return (self.work_dir / MODEL / MANIFEST).read_bytes()
+        except OSError:
+            return None
 
     def _resumes(self) -> bool:
         """Say whether the opened path is a run that training continues."""
         if self.checkpoint_path is None:
             return False
         path = Path(self.checkpoint_path).absolute()
-        root = self._get_checkpoint_root()
-        if path in (self.work_dir, self.work_dir / MODEL, root / LAST):
+        if self._opens_run() or path == self._get_checkpoint_root() / LAST:
             return True
         raise ConfigurationError(
             f"Training continues a run from its last checkpoint, in its own folder; got "
             f"{path} with the run folder {self.work_dir}. Open the run folder itself."
         )
+
+    def _opens_run(self) -> bool:
+        """Say whether the run was opened, not a checkpoint or package of its own."""
+        if self.checkpoint_path is None:
+            return False
+        path = Path(self.checkpoint_path).absolute()
+        return path in (self.work_dir, self.work_dir / MODEL)
 
     def _remember(self, trainer: Trainer) -> None:
         self.trainer = trainer

@@ -13,6 +13,7 @@ from careamics_denoisplit.careamist.estimators import calibration_of, count_of, 
 from careamics_denoisplit.careamist.hooks import RunFolderCAREamist
 from careamics_denoisplit.careamist.outputs import Outputs, WriteType
 from careamics_denoisplit.careamist.sources import open_mixtures
+from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.errors import ConfigurationError
 from careamics_denoisplit.images import Image
 from careamics_denoisplit.prediction import (
@@ -50,7 +51,7 @@ class PredictingCAREamist(RunFolderCAREamist):
         channels: Sequence[int] | Literal["all"] | None = None,
         in_memory: bool | None = None,
         loading: Any = None,
-        checkpoint: str | Path | None = None,
+        checkpoint: str | Path | TrainedModel | None = None,
         device: str = "auto",
         precision: Precision = "auto",
     ) -> Prediction | list[Prediction]:
@@ -87,8 +88,8 @@ class PredictingCAREamist(RunFolderCAREamist):
         loading : ReadFuncLoading or ImageStackLoading, optional
             A read function or a loader of image stacks of your own, as in careamics. The latter is
             told `axes`, else the axes of the configuration.
-        checkpoint : {"best", "last"} or path, optional
-            Checkpoint to predict with; by default the model of the run.
+        checkpoint : {"best", "last"}, path or TrainedModel, optional
+            Checkpoint or model to predict with; by default the model of the run.
         device : str
             "auto", "cpu", "cuda", "cuda:<number>" or "mps".
         precision : {"auto", "32", "bf16", "16"}
@@ -157,7 +158,7 @@ class PredictingCAREamist(RunFolderCAREamist):
         axes: str | None = None,
         channels: Sequence[int] | Literal["all"] | None = None,
         loading: Any = None,
-        checkpoint: str | Path | None = None,
+        checkpoint: str | Path | TrainedModel | None = None,
         device: str = "auto",
         precision: Precision = "auto",
     ) -> xr.DataArray | list[xr.DataArray]:
@@ -253,7 +254,8 @@ class PredictingCAREamist(RunFolderCAREamist):
                 "`pred_data_target` is not used in prediction. Compare with the truth by "
                 "`evaluate(mixture=..., truth=...)`."
             )
-        self._trained_model(options.get("checkpoint"))
+        # One model for all images, also where another process goes on with the run meanwhile.
+        options["checkpoint"] = self._trained_model(options.get("checkpoint"))
         images, channel = self._open_mixtures(pred_data, axes, channels, loading)
         outputs = Outputs(
             folder=self.work_dir / prediction_dir,
