@@ -262,10 +262,13 @@ def test_all_pages_of_a_short_series_are_predicted(
 
     assert run([*words, "--out", str(tmp_path / "out")]) == 0
 
-    mean = tifffile.imread(tmp_path / "out" / "series_mean.ome.tif")
-    assert mean.shape == (3, 2, 96, 96)
-    assert np.array_equal(mean[0], mean[2])
-    assert not np.array_equal(mean[0], mean[1])
+    means = [
+        tifffile.imread(tmp_path / "out" / f"series_000{number}_mean.ome.tif")
+        for number in range(3)
+    ]
+    assert [mean.shape for mean in means] == [(2, 96, 96)] * 3
+    assert np.array_equal(means[0], means[2])
+    assert not np.array_equal(means[0], means[1])
 
 
 def test_one_of_several_channels_is_predicted_only_where_it_is_named(
@@ -287,14 +290,14 @@ def test_one_of_several_channels_is_predicted_only_where_it_is_named(
 def test_a_mean_without_std_leaves_no_std_of_another_mean(
     run_folder: Path, images: Path, tmp_path: Path
 ) -> None:
-    image = images / "mixture" / "field.0.tif"
-    words = ["predict", str(run_folder), str(image), "--out", str(tmp_path)]
+    image, out = images / "mixture" / "field.0.tif", tmp_path / "out"
+    words = ["predict", str(run_folder), str(image), "--out", str(out)]
 
     assert run([*words, "--samples", "2"]) == 0
     assert run([*words, "--spread", "none"]) == 2
     assert run([*words, "--spread", "none", "--overwrite"]) == 0
 
-    assert {path.name for path in tmp_path.iterdir()} == {"field.0_mean.ome.tif"}
+    assert {path.name for path in out.iterdir()} == {"field.0_mean.ome.tif"}
 
 
 def test_samples_that_are_there_are_not_overwritten(
