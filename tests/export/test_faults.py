@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from careamics_denoisplit.errors import PackageError
 from careamics_denoisplit_export import Report, check_package
 from careamics_denoisplit_export.rdf import to_yaml
-from careamics_denoisplit_export.rules import checking, probe, testing
-from careamics_denoisplit_export.rules.registry import RULES
+from careamics_denoisplit_export.rules import checking, probe, running, testing
+from careamics_denoisplit_export.rules.registry import RULES, Rule
+from careamics_denoisplit_export.rules.running import reason_not_to_run
 from careamics_denoisplit_export.rules.subject import Subject, open_subject
 from careamics_denoisplit_export.rules.weights import SIZES
 
@@ -200,9 +202,21 @@ def renamed(archive: bytes, old: bytes, new: bytes, only: str = ".py") -> bytes:
     return target.getvalue()
 
 
+def encrypted(archive: bytes) -> bytes:
+    """A TorchScript archive whose members claim to be encrypted."""
+    changed = bytearray(archive)
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        start = changed.find(signature)
+        while start >= 0:
+            changed[start + flags] |= 1
+            start = changed.find(signature, start + 1)
+    return bytes(changed)
+
+
 IN, OUT = ("inputs", 0), ("outputs", 0)
 TS, SD = ("weights", "torchscript"), ("weights", "pytorch_state_dict")
 CLIP = {"id": "clip"}
+OLD_ONNX = {"source": "a", "opset_version": 17, "parent": "pytorch_state_dict"}
 NEW_ONNX = {"source": "a", "opset_version": 20, "parent": "x"}
 
 FAULTS: list[Fault] = [
@@ -211,6 +225,16 @@ FAULTS: list[Fault] = [
     in_yaml(2, "a cover as an object", put([{"source": "cover.png"}], "covers")),
     in_yaml(2, "a license as a list", put(["MIT"], "license")),
     in_yaml(3, "a key of 0.5.10", put(True, *SD, "strict")),
+    in_yaml(3, "a mapping of 0.5.11", put({"mode": "reflect"}, *IN, "pad")),
+    in_yaml(
+        3,
+        "a tolerance for any output",
+        put(
+            {"reproducibility_tolerance": [{"output_ids": "any_continuous_output"}]},
+            "config",
+            "bioimageio",
+        ),
+    ),
     in_yaml(3, "a later operation", put([{"id": "custom"}], *OUT, "postprocessing")),
     in_yaml(4, "rewritten documents", put({"source": "README.md"}, "documentation")),
     in_yaml(5, "no description", put("", "description")),
@@ -233,6 +257,7 @@ FAULTS: list[Fault] = [
     in_yaml(12, "another order", lambda content: content["inputs"][0]["axes"].reverse()),
     in_yaml(12, "another axis id", on_axis("outputs", "y", "id", "row")),
     in_yaml(13, "no identifier", on_axis("inputs", "channel", "channel_names", ["a-b"])),
+    in_yaml(13, "a keyword", on_axis("inputs", "channel", "channel_names", ["lambda"])),
     in_yaml(13, "too few names", on_axis("outputs", "channel", "channel_names", ["er", "actin"])),
     in_yaml(13, "a name twice", on_axis("outputs", "channel", "channel_names", ["er"] * 4)),
     in_yaml(14, "no batch size", on_axis("inputs", "batch", "size", None)),
@@ -245,6 +270,7 @@ FAULTS: list[Fault] = [
     in_array(18, "another size", "test_output.npy", np.ones((1, 4, 256, 512), np.float32)),
     in_yaml(19, "unequal halos", on_axis("outputs", "x", "halo", 64)),
     in_yaml(19, "a halo off the stride", on_axis("outputs", "y", "halo", 33)),
+    in_yaml(19, "no network's stride", put(0, *SD, "architecture", "kwargs", "stem_stride")),
     in_script(20, "a group norm, unexplained", lambda _: script_of(GroupNormNet())),
     in_yaml(21, "another type", put("float64", *OUT, "data", "type")),
     in_yaml(21, "a second step", lambda c: c["inputs"][0]["preprocessing"].append(CLIP)),
@@ -270,6 +296,7 @@ FAULTS: list[Fault] = [
     in_script(25, "a reader", lambda good: renamed(good, b"torch.cos(", b"torch.from_file(")),
     in_script(25, "a method", lambda good: renamed(good, b"def forward1(", b"def __setstate__(")),
     in_script(25, "a cut archive", lambda good: good[: len(good) // 2]),
+    in_script(25, "an encrypted member", lambda good: encrypted(good)),
     in_script(
         26, "no identifier", lambda good: renamed(good, b"class ExportGraph(", b"class <run_path>(")
     ),
@@ -284,6 +311,12 @@ FAULTS: list[Fault] = [
     in_yaml(28, "one file for both formats", put("weights.pt", *SD, "source")),
     in_yaml(29, "two roots", drop(*TS, "parent")),
     in_yaml(29, "a parent that is absent", put("onnx", *TS, "parent")),
+    in_yaml(29, "a format that tools may prefer", put({"parent": "x"}, "weights", "keras_v3")),
+    in_yaml(
+        30,
+        "a library's network",
+        put({"import_from": "monai", "callable": "UNet"}, *SD, "architecture"),
+    ),
     in_yaml(30, "an undefined callable", put("build", *SD, "architecture", "callable")),
     in_file(30, "a library", "architecture.py", b"import monai\ndef build_graph(): ...\n"),
     in_file(30, "no Python", "architecture.py", b"def build_graph(:\n"),
@@ -298,6 +331,11 @@ FAULTS: list[Fault] = [
     ),
     in_yaml(
         31, "ONNX", put({"source": "a", "opset_version": 20, "parent": "x"}, "weights", "onnx")
+    ),
+    in_yaml(
+        31,
+        "ONNX in two files",
+        put({**OLD_ONNX, "external_data": {"source": "b"}}, "weights", "onnx"),
     ),
     in_array(32, "another size", "test_input.npy", np.ones((1, 1, 256, 512), np.float32)),
     in_array(32, "another type", "test_input.npy", np.ones((1, 1, 512, 512))),
@@ -317,6 +355,7 @@ FAULTS: list[Fault] = [
     in_yaml(36, "a sample tensor", put({"source": "test_input.npy"}, *IN, "sample_tensor")),
     in_yaml(37, "a local version", put("2.7.1+cpu", *TS, "pytorch_version")),
     in_yaml(37, "a release that nobody reviewed", put("2.99.0", *SD, "pytorch_version")),
+    in_yaml(37, "no weights", put({}, "weights")),
     in_yaml(38, "a wrong hash", put("0" * 64, *SD, "sha256")),
     in_yaml(38, "no hash", drop(*IN, "test_tensor", "sha256")),
     in_file(38, "a changed file", "architecture.py", b"changed"),
@@ -364,6 +403,114 @@ def test_an_exponent_in_the_text_breaks_rule_9(good: Subject) -> None:
 
     assert finding.status == "failed"
     assert "8e0" in finding.message
+
+
+def changed(good: Subject, *changes: Change) -> Subject:
+    """The good package with other content of rdf.yaml."""
+    content = copy.deepcopy(dict(good.content))
+    for change in changes:
+        change(content)
+    return replace(good, content=content)
+
+
+def test_names_of_an_author_are_not_taken_for_newer_forms(good: Subject) -> None:
+    names = ["any_tubulin", "er", "er_std", "any_tubulin_std"]
+    named = on_axis("outputs", "channel", "channel_names", names)
+    free = put({"pad": {"strict": True}}, *SD, "architecture", "kwargs")
+
+    finding = RULES[3].judge(changed(good, named, free, put({"pad": [1]}, "config", "mine")))
+
+    assert finding.status == "skipped", finding
+
+
+def test_a_package_of_torchscript_alone_is_not_judged_by_a_state_dict(good: Subject) -> None:
+    alone = changed(good, drop(*SD), drop(*TS, "parent"))
+    alone = replace(alone, runs={"statistics": {}, "state_problem": "", "compared": False})
+
+    assert [RULES[number].judge(alone).status for number in (29, 30)] == ["passed", "passed"]
+    halo, normalisation = RULES[19].judge(alone), RULES[22].judge(alone)
+    assert (halo.status, normalisation.status) == ("skipped", "skipped")
+    assert "stride" in halo.message
+    assert "no state dict" in normalisation.message
+    wide = changed(alone, *(on_axis("outputs", axis, "halo", 256) for axis in "yx"))
+    assert RULES[19].judge(wide).status == "failed"
+
+
+def test_statistics_that_nobody_packed_are_not_compared(good: Subject) -> None:
+    files = {name: data for name, data in good.files.items() if name != "statistics.json"}
+    runs = {"statistics": {}, "state_problem": ""}
+    theirs = replace(changed(good, drop("config")), files=files, runs=runs)
+
+    assert RULES[22].judge(theirs).status == "skipped"
+    assert RULES[22].judge(replace(good, files=files, runs=runs)).status == "failed"
+
+
+def test_onnx_that_was_asked_for_is_left_to_its_own_rule(good: Subject) -> None:
+    both = changed(good, put(OLD_ONNX, "weights", "onnx"))
+
+    assert RULES[29].judge(both).status == "passed"
+    assert RULES[31].judge(both).status == "skipped"
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [], {}, [None], {"axes": {"id": 1}}])
+@pytest.mark.parametrize("key", ["inputs", "outputs", "weights", "config", "authors", "covers"])
+def test_any_form_of_rdf_yaml_is_judged_by_every_rule(good: Subject, key: str, value: Any) -> None:
+    strange = changed(good, put(value, key))
+
+    statuses = {rule.judge(strange).status for rule in RULES.values()}
+
+    assert statuses <= {"passed", "failed", "skipped"}
+    assert isinstance(reason_not_to_run(strange, trust=True), str)
+
+
+def test_a_fault_of_the_check_itself_is_no_verdict(good: Subject) -> None:
+    def stop(_: Subject) -> str:
+        raise PackageError("it changed")
+
+    def trip(_: Subject) -> str:
+        raise RuntimeError("padding of 3 rows")
+
+    with pytest.raises(PackageError, match="it changed"):
+        Rule(1, "title", stop).judge(good)
+    assert "padding of 3 rows" in Rule(1, "title", trip).judge(good).message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\x93NUMPY\x01\x00\x04\x00{'a\n", "no plain .npy"), (None, "of numbers")],
+)
+def test_a_test_tensor_that_is_no_array_of_numbers_is_not_run(
+    good: Subject, content: bytes | None, words: str
+) -> None:
+    file = io.BytesIO()
+    np.savez(file, np.ones(3))
+    files = {**good.files, "test_input.npy": content or file.getvalue()}
+
+    assert words in reason_not_to_run(replace(good, files=files), trust=True)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "words"),
+    [
+        ({"import_from": "monai", "callable": "UNet"}, "lies in the library monai"),
+        ({"callable": "f"}, "cannot be read ('source' is missing)"),
+        ("text", "cannot be read"),
+    ],
+)
+def test_a_network_that_is_no_file_of_the_package_is_not_run(
+    good: Subject, monkeypatch: pytest.MonkeyPatch, architecture: Any, words: str
+) -> None:
+    jobs: list[dict[str, Any]] = []
+    monkeypatch.setattr(running, "_run", lambda job: jobs.append(job) or {})
+
+    theirs = changed(good, put(architecture, *SD, "architecture"))
+    runs = running.run_weights(theirs, trust=True)
+
+    assert words in runs["why_not_compared"]
+    assert not running.may_run_source(theirs, trust=True)
+    assert "source" not in jobs[0]
+    assert jobs[0]["state"] == "weights_state_dict.pth"
+    assert jobs[1]["formats"] == ["torchscript"]
 
 
 def test_readme_may_explain_layers_that_see_only_the_tile(good: Subject) -> None:

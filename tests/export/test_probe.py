@@ -63,6 +63,26 @@ def test_a_run_reports_a_size_that_was_fixed_in_the_trace() -> None:
     assert isinstance(findings["sizes"]["6x9"], str)
 
 
+def test_a_small_image_is_reflected_as_often_as_a_size_needs() -> None:
+    raw = torch.rand(1, 1, 8, 8)
+
+    larger = probe.resized(raw, 30, 20)
+
+    assert larger.shape == (1, 1, 30, 20)
+    expected = np.pad(raw.numpy(), [(0, 0), (0, 0), (0, 22), (0, 12)], mode="reflect")
+    assert np.array_equal(larger.numpy(), expected)
+
+
+def test_a_network_that_fails_on_the_test_input_is_reported() -> None:
+    class Picky(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.ones(8, 8)
+
+    findings = probe.run_torch({**job(Picky()), "raw": torch.rand(1, 1, 6, 9)})
+
+    assert findings["error"].startswith("The TorchScript fails on the test input: ")
+
+
 def test_a_run_for_bioimageio_is_shared_by_equal_inputs_only() -> None:
     class Adapter:
         count = 0

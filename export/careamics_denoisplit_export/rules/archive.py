@@ -48,7 +48,8 @@ _NODES = (
 )  # fmt: skip
 _MAX_CODE_BYTES = 64 * 2**20
 _MAX_MEMBERS = 50_000
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
+# zipfile raises a bare RuntimeError for a member that is encrypted.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError)
 
 
 @dataclass(frozen=True)

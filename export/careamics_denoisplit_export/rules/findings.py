@@ -85,6 +85,20 @@ class NotRunError(Exception):
     """A rule holds as far as it was checked; the message says what was not run."""
 
 
+def words_of(error: Exception) -> str:
+    """Say in one line what an error that a stranger's package caused is about.
+
+    Parameters
+    ----------
+    error : Exception
+        Whatever was raised.
+    """
+    if isinstance(error, KeyError):
+        return f"{error.args[0]!r} is missing"
+    text = " ".join(str(error).split())[:300].rstrip(".")
+    return text or type(error).__name__
+
+
 def require(holds: bool, message: str) -> None:
     """Break the rule with this message where something does not hold."""
     if not holds:

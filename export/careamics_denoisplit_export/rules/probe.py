@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,7 +65,13 @@ def run_torch(job: dict[str, Any]) -> dict[str, Any]:
     script = torch.jit.load(_member(job, "script"), map_location="cpu")  # type: ignore[no-untyped-call]  # torch does not annotate it
     findings: dict[str, Any] = {"training": script.training}
     with torch.no_grad():
-        output = script(raw)
+        try:
+            output = script(raw)
+        except RuntimeError as error:
+            return {
+                **findings,
+                "error": f"The TorchScript fails on the test input: {last_line(error)}.",
+            }
         findings["returned"] = type(output).__name__
         if not isinstance(output, Tensor):
             return {**findings, "error": f"The TorchScript returns a {type(output).__name__}."}
@@ -173,9 +180,15 @@ def excess(output: Tensor, expected: Tensor) -> float:
 def resized(raw: Tensor, height: int, width: int) -> Tensor:
     """Cut or reflect an image (1, 1, Y, X) to another size."""
     rows, columns = raw.shape[-2:]
-    missing = (0, max(0, width - columns), 0, max(0, height - rows))
-    padded = torch.nn.functional.pad(raw, missing, mode="reflect")
+    missing = [(0, 0)] * (raw.ndim - 2) + [(0, max(0, height - rows)), (0, max(0, width - columns))]
+    # Unlike torch, numpy reflects as often as a small image needs.
+    padded = torch.from_numpy(np.pad(raw.numpy(), missing, mode="reflect"))
     return padded[..., :height, :width].contiguous()
+
+
+def last_line(error: Exception) -> str:
+    """Return the line in which torch names what is wrong."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
 
 
 def _at_size(script: Any, network: Any, image: Tensor) -> float | str:
@@ -183,12 +196,15 @@ def _at_size(script: Any, network: Any, image: Tensor) -> float | str:
     try:
         output = script(image)
     except RuntimeError as error:
-        return str(error).strip().splitlines()[-1]
+        return last_line(error)
     if output.shape[-2:] != image.shape[-2:]:
         return f"the result has {tuple(output.shape[-2:])} pixels"
     if network is None:
         return 0.0
-    eager = network(image)
+    try:
+        eager = network(image)
+    except Exception as error:  # noqa: BLE001 - whatever the package's own code raises
+        return f"the network of the state dict says {last_line(error)}"
     span = float(eager.abs().max())
     difference = float((output - eager).abs().max())
     return difference / max(span, 1e-12)
@@ -213,9 +229,9 @@ def _network(job: dict[str, Any], state: dict[str, Tensor]) -> tuple[Any, str]:
         exec(compile(job["source"], "architecture.py", "exec"), module.__dict__)  # noqa: S102 - trusted
         network = getattr(module, job["callable"])(**json.loads(job["kwargs"]))
         network.load_state_dict(state)
+        return network.eval(), ""
     except Exception as error:  # noqa: BLE001 - whatever the package's own code raises
         return None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    return network.eval(), ""
 
 
 def _member(job: dict[str, Any], key: str) -> io.BytesIO:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from careamics_denoisplit_export.rules.findings import BrokenError, Finding, NotRunError
+from careamics_denoisplit.errors import DenoiSplitError
+from careamics_denoisplit_export.rules.findings import BrokenError, Finding, NotRunError, words_of
 from careamics_denoisplit_export.rules.subject import Subject
 
 Test = Callable[[Subject], str]
@@ -26,11 +27,11 @@ class Rule:
             return Finding(self.id, self.title, "failed", str(broken))
         except NotRunError as reason:
             return Finding(self.id, self.title, "skipped", str(reason))
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-            # A stranger's yaml may lack anything or hold other types.
-            what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-            text = f"rdf.yaml has not the form that this rule reads: {what}. Export again."
-            return Finding(self.id, self.title, "failed", text)
+        except (DenoiSplitError, MemoryError):  # says nothing about the package's form
+            raise
+        except Exception as error:  # noqa: BLE001 - a stranger's yaml may hold anything
+            text = f"rdf.yaml has not the form that this rule reads: {words_of(error)}."
+            return Finding(self.id, self.title, "failed", f"{text} Export again.")
 
 
 RULES: dict[int, Rule] = {}

@@ -6,17 +6,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from careamics_denoisplit.errors import DenoiSplitError
 from careamics_denoisplit_export.architecture import architecture_source
 from careamics_denoisplit_export.package import copy_members
 from careamics_denoisplit_export.rules import probe
-from careamics_denoisplit_export.rules.findings import BrokenError
+from careamics_denoisplit_export.rules.findings import BrokenError, words_of
 from careamics_denoisplit_export.rules.subject import Subject
 from careamics_denoisplit_export.rules.weights import SIZES
 
@@ -46,8 +46,10 @@ def reason_not_to_run(subject: Subject, trust: bool) -> str:
         refused = subject.script.refused
         subject.array(subject.input)
         subject.array(subject.output)
-    except (BrokenError, KeyError, IndexError, TypeError, AttributeError) as error:
-        return f"test tensors or TorchScript cannot be read ({error})"
+    except (DenoiSplitError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a stranger's yaml may hold anything
+        return f"test tensors or TorchScript cannot be read ({words_of(error)})"
     if refused and not trust:
         return (
             f"the TorchScript holds what was never tested ({', '.join(refused[:3])}, rule 25); "
@@ -71,9 +73,6 @@ def run_weights(subject: Subject, trust: bool) -> dict[str, Any]:
     dict
         Findings of `probe`; `error` where a process failed.
     """
-    entry = subject.weights.get("pytorch_state_dict")
-    known = entry is not None and _is_ours(subject, entry)
-    may_run_source = entry is not None and (known or trust)
     job: dict[str, Any] = {
         "script": subject.member(subject.weights["torchscript"]["source"]),
         "raw": _tensor(subject.array(subject.input)),
@@ -85,33 +84,56 @@ def run_weights(subject: Subject, trust: bool) -> dict[str, Any]:
         "kind": "torch",
         "sizes": [list(size) for size in SIZES],
     }
-    formats = ["torchscript"]
-    if entry is not None:
-        first["state"] = subject.member(entry["source"])
-    if entry is not None and may_run_source:
-        architecture = entry["architecture"]
-        formats.append("pytorch_state_dict")
-        first |= {
-            "source": subject.text(architecture["source"]).decode(),
-            "callable": architecture["callable"],
-            "kwargs": json.dumps(architecture["kwargs"]),
-        }
+    network, why_not_compared = _eager_network(subject, trust)
+    formats = ["torchscript", *(["pytorch_state_dict"] if "source" in network else [])]
+    first |= network
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         # The bytes that were checked, not the file, which may have changed since.
         path = Path(folder) / "package.zip"
         copy_members(subject.files, path)
         findings = _run({**first, "path": str(path)})
-        findings["why_not_compared"] = "" if may_run_source else f"{_UNKNOWN_ARCHITECTURE}."
+        findings["why_not_compared"] = why_not_compared
         if "error" in findings:
             return findings
         return findings | _run({**job, "kind": "again", "path": str(path), "formats": formats})
 
 
-def _is_ours(subject: Subject, entry: Mapping[str, Any]) -> bool:
+def may_run_source(subject: Subject, trust: bool) -> bool:
+    """Say whether the package has a source file of its network that may be run.
+
+    Parameters
+    ----------
+    subject : Subject
+        The package.
+    trust : bool
+        Whether the user answers for a file that this version does not write.
+    """
+    return "source" in _eager_network(subject, trust)[0]
+
+
+def _eager_network(subject: Subject, trust: bool) -> tuple[dict[str, str], str]:
+    """Return what `probe` needs of the state dict, or why it is not compared."""
+    entry = subject.weights.get("pytorch_state_dict")
+    if entry is None:
+        return {}, "There is no state dict to compare it with."
+    job = {}
     try:
-        return subject.text(entry["architecture"]["source"]) == architecture_source().encode()
-    except BrokenError:
-        return False
+        job["state"] = subject.member(entry["source"])
+        architecture = entry["architecture"]
+        if "import_from" in architecture:
+            library = architecture["import_from"]
+            return job, f"The architecture lies in the library {library}, which is not run."
+        source = subject.text(architecture["source"])
+        if not trust and source != architecture_source().encode():
+            return job, f"{_UNKNOWN_ARCHITECTURE}."
+        network = {
+            "source": source.decode(),
+            "callable": architecture["callable"],
+            "kwargs": json.dumps(architecture.get("kwargs") or {}),
+        }
+    except (BrokenError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        return job, f"The architecture cannot be read ({words_of(error)})."
+    return job | network, ""
 
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from careamics_denoisplit.files import load_yaml
 from careamics_denoisplit.files.zip_members import ZipMembers
 from careamics_denoisplit_export.rdf import RDF_FILE
 from careamics_denoisplit_export.rules.archive import ScriptText, read_script
-from careamics_denoisplit_export.rules.findings import BrokenError, NotRunError
+from careamics_denoisplit_export.rules.findings import BrokenError, NotRunError, require, words_of
 
 MAX_RDF_BYTES = 2**20
 _MAX_ARRAY_BYTES = 2**30
@@ -106,10 +106,16 @@ class Subject:
         size = self.size(name)
         if size > _MAX_ARRAY_BYTES:
             raise BrokenError(f"{name} has {size} bytes; test arrays are small.")
+        content = io.BytesIO(self.file(name))
         try:
-            array: np.ndarray = np.load(io.BytesIO(self.file(name)), allow_pickle=False)
-        except (ValueError, OSError, EOFError, MemoryError) as error:
-            raise BrokenError(f"{name} is no plain .npy array: {error}. Export again.") from error
+            array: np.ndarray = np.load(content, allow_pickle=False)
+        except Exception as error:
+            # Headers of strangers make numpy raise errors of many kinds.
+            raise BrokenError(
+                f"{name} is no plain .npy array: {words_of(error)}. Export again."
+            ) from error
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+            raise BrokenError(f"{name} is no plain .npy array of numbers. Export again.")
         return array
 
     @cached_property
@@ -127,10 +133,25 @@ class Subject:
         raise BrokenError(f"The tensor {tensor.get('id')!r} has no axis {name!r}. Add it.")
 
     @property
-    def stride(self) -> int:
-        """Stride of the network in pixels, by the arguments of its architecture."""
-        kwargs = self.weights["pytorch_state_dict"]["architecture"]["kwargs"]
-        return int(kwargs["stem_stride"]) * int(2 ** len(kwargs["latent_channels"]))
+    def stride(self) -> int | None:
+        """Stride of the network in pixels, by the arguments of its architecture; None if untold.
+
+        Raises
+        ------
+        BrokenError
+            If the arguments are those of no network.
+        """
+        entry = self.weights.get("pytorch_state_dict") or {}
+        kwargs = entry.get("architecture", {}).get("kwargs") or {}
+        if not {"stem_stride", "latent_channels"} <= set(kwargs):
+            return None
+        stem, levels = kwargs["stem_stride"], kwargs["latent_channels"]
+        require(
+            isinstance(stem, int) and stem > 0 and isinstance(levels, list),
+            f"The architecture has stem_stride {stem!r} and latent_channels {levels!r}, which no "
+            "network has. Export again.",
+        )
+        return int(stem * 2 ** len(levels))
 
     def run(self, key: str) -> Any:
         """Return what a process has reported.

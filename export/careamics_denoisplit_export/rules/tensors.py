@@ -1,11 +1,13 @@
 """Rules 10 to 22: tensors, axes, sizes and processing steps."""
 
 import json
+from collections.abc import Mapping
+from keyword import iskeyword
 from typing import Any
 
 from careamics_denoisplit_export.rdf import TILE
 from careamics_denoisplit_export.rules.archive import SEES_ONLY_THE_TILE
-from careamics_denoisplit_export.rules.findings import BrokenError, require
+from careamics_denoisplit_export.rules.findings import BrokenError, NotRunError, require
 from careamics_denoisplit_export.rules.registry import rule
 from careamics_denoisplit_export.rules.subject import Subject
 
@@ -49,8 +51,11 @@ def channels_are_named(subject: Subject) -> str:
     """Without names Fiji and QuPath fail; older validators want identifiers."""
     for tensor in (subject.input, subject.output):
         names = subject.axis(tensor, "channel")["channel_names"]
-        wrong = [name for name in names if not (isinstance(name, str) and name.isidentifier())]
-        require(not wrong, f"No identifiers: {wrong}. Use letters, digits and `_`.")
+        wrong = [name for name in names if not _is_identifier(name)]
+        require(
+            not wrong,
+            f"No identifiers: {wrong}. Use letters, digits and `_`, and no keyword of Python.",
+        )
         require(len(set(names)) == len(names), f"Two channels share a name: {names}.")
         count = subject.array(tensor).shape[1]
         require(
@@ -117,12 +122,19 @@ def halo_fits(subject: Subject) -> str:
     halo = halos[0]
     if not isinstance(halo, int) or halo <= 0 or halo != halos[1]:
         raise BrokenError(f"The halos are {halos}; declare one positive number on both axes.")
+    require(2 * halo < TILE, f"Twice the halo of {halo} px must be below {TILE}. Declare less.")
+    stride = subject.stride
+    if stride is None:
+        raise NotRunError(
+            f"The halo is {halo} px. Not compared with the network's stride, which no arguments of "
+            "an architecture tell."
+        )
     require(
-        2 * halo % subject.stride == 0 and 2 * halo < TILE,
-        f"Twice the halo of {halo} px must be a multiple of the stride of {subject.stride} px "
-        f"and below {TILE}.",
+        2 * halo % stride == 0,
+        f"Twice the halo of {halo} px must be a multiple of the stride of {stride} px. Declare "
+        "such a halo.",
     )
-    return f"The halo is {halo} px, the stride {subject.stride} px; seams are not measured here."
+    return f"The halo is {halo} px, the stride {stride} px; seams are not measured here."
 
 
 @rule(20, "README.md says so where layers see only the tile")
@@ -157,6 +169,14 @@ def processing_is_none(subject: Subject) -> str:
 def normalisation_is_inside(subject: Subject) -> str:
     """Raw gray values go in, gray values of each channel come out."""
     inside: dict[str, list[float]] = subject.run("statistics")
+    if "pytorch_state_dict" not in subject.weights:
+        raise NotRunError("Not compared: there is no state dict, which would name the statistics.")
+    if STATISTICS_FILE not in subject.files and not _facts(subject):
+        raise NotRunError(
+            f"Not compared: the package holds no {STATISTICS_FILE} of its training data."
+        )
+    problem = subject.runs.get("state_problem")
+    require(bool(inside) or not problem, f"The state dict does not load: {problem}. Export again.")
     stored = _statistics(subject)
     for name, values in stored.items():
         require(
@@ -172,8 +192,7 @@ def _statistics(subject: Subject) -> dict[str, list[float]]:
         stored: Any = json.loads(subject.text(STATISTICS_FILE))
     except (ValueError, RecursionError) as error:
         raise BrokenError(f"{STATISTICS_FILE} is no JSON: {error}. Export again.") from error
-    facts = (subject.content.get("config") or {}).get("careamics_denoisplit") or {}
-    mapped = facts.get("input")  # packages of earlier versions have none
+    mapped = _facts(subject).get("input")  # packages of earlier versions have none
     built_in = (
         {f"input_{name}": [float(mapped[name])] for name in ("gain", "offset")} if mapped else {}
     )
@@ -184,6 +203,15 @@ def _statistics(subject: Subject) -> dict[str, list[float]]:
         "target_means": [float(value) for value in stored["target_means"]],
         "target_stds": [float(value) for value in stored["target_stds"]],
     }
+
+
+def _facts(subject: Subject) -> Mapping[str, Any]:
+    """Return what our own exporter wrote for itself; empty in packages of others."""
+    return (subject.content.get("config") or {}).get("careamics_denoisplit") or {}
+
+
+def _is_identifier(name: Any) -> bool:
+    return isinstance(name, str) and name.isidentifier() and not iskeyword(name)
 
 
 def _close(found: list[float], expected: list[float]) -> bool:

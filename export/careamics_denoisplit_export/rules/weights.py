@@ -18,6 +18,8 @@ SIZES = ((448, 448), (576, 576), (512, 768))
 """Sizes beside 512 x 512 that a trace must run at."""
 
 _RANDOM = re.compile(r"(rand|normal|bernoulli|dropout|multinomial|poisson)")
+_FORMATS = frozenset({"torchscript", "pytorch_state_dict", "onnx"})
+"""Formats that a package may hold; rule 31 judges the last."""
 _DEVICE = re.compile(r"torch\.device\(|device=|\.cuda\(|\.cpu\(")
 _TYPES = frozenset({"DoubleStorage", "HalfStorage", "BFloat16Storage"})
 _LARGEST_DIFFERENCE = 1e-4
@@ -123,6 +125,12 @@ def has_one_root(subject: Subject) -> str:
     """Two roots make validators warn; a parent that is absent is dropped."""
     entries = subject.weights
     require("torchscript" in entries, "There is no TorchScript, which Fiji and QuPath run. Add it.")
+    foreign = sorted(set(entries) - _FORMATS)
+    require(
+        not foreign,
+        f"There are weights of {', '.join(foreign)}, which tools may take instead of the "
+        "TorchScript. Ship that, and at most a state dict beside it.",
+    )
     roots = [name for name, entry in entries.items() if "parent" not in entry]
     require(len(roots) == 1, f"Entries without `parent`: {roots}; let all but one name theirs.")
     lost = [e["parent"] for e in entries.values() if e.get("parent", roots[0]) not in entries]
@@ -135,7 +143,14 @@ def architecture_is_self_contained(subject: Subject) -> str:
     """Neither careamics nor this package is there in ilastik."""
     if "pytorch_state_dict" not in subject.weights:
         return "There is no state dict."
-    architecture = subject.weights["pytorch_state_dict"]["architecture"]
+    entry = subject.weights["pytorch_state_dict"]
+    subject.member(entry["source"])
+    architecture = entry["architecture"]
+    require(
+        "import_from" not in architecture,
+        f"The architecture is imported from {architecture.get('import_from')}, which readers do "
+        "not have. Pack one source file, and name it with its callable and kwargs.",
+    )
     try:
         tree = ast.parse(subject.text(architecture["source"]))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -169,7 +184,11 @@ def onnx_is_old(subject: Subject) -> str:
         entry.get("opset_version") == 17,
         f"ONNX has opset {entry.get('opset_version')}; Fiji reads 17. Leave ONNX out.",
     )
-    raise NotRunError("opset 17. Not run: the file in onnxruntime 1.12.1.")
+    require(
+        "external_data" not in entry,
+        "The ONNX weights lie in a second file, which Fiji does not read. Leave ONNX out.",
+    )
+    raise NotRunError("opset 17, one file. Not run: the file in onnxruntime 1.12.1.")
 
 
 def _imported(tree: ast.Module) -> set[str]:
