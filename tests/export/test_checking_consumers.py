@@ -1,9 +1,10 @@
 """The check of a package in other programs, with programs that stand in for the real ones."""
 
+import copy
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import torch
 
 from careamics_denoisplit.calibration import estimator_name
 from careamics_denoisplit.checkpoint import TrainedModel
-from careamics_denoisplit.errors import FaultError
+from careamics_denoisplit.errors import ConfigurationError, FaultError
 from careamics_denoisplit.prediction import predict_image
 from careamics_denoisplit.prediction.tool_tiling import tool_tiling
 from careamics_denoisplit.tile_plans import TOOLS, Tool, ToolPlan, plan_tiles
 from careamics_denoisplit_export.consumers import CONSUMERS, Consumer, build_consumers
 from careamics_denoisplit_export.consumers.checking import check_consumers, settle
 from careamics_denoisplit_export.consumers.comparing import difference
+from careamics_denoisplit_export.consumers.halos import trade_of_package
 from careamics_denoisplit_export.consumers.processes import Answer, Cost, Run
 from careamics_denoisplit_export.consumers.python import Options
 from careamics_denoisplit_export.rules.findings import Finding, Report
@@ -38,6 +40,7 @@ class Pretended:
     failure: str = ""
     builds: list[str] = field(default_factory=list)
     costs: dict[str, Cost] = field(default_factory=dict)
+    cut: int = 0
     engine: str = "none"
 
     def is_built(self) -> bool:
@@ -65,9 +68,9 @@ class Pretended:
         def forward(tile: np.ndarray) -> np.ndarray:
             with torch.no_grad():
                 output: np.ndarray = script(torch.from_numpy(tile)[None, None])[0].numpy()
-            return output + np.float32(self.wrong)
+            return (output + np.float32(self.wrong))[:, self.cut :]
 
-        if run.tiles == "whole":
+        if run.tiles == "whole" or self.cut:
             return forward(run.image)
         plan: ToolPlan = plan_tiles(self.tools[0], run.image.shape, run.halo)
         return plan.stitch(forward(tile) for tile in plan.cut(run.image))
@@ -121,6 +124,68 @@ def test_a_consumer_with_other_numbers_fails(subject: Subject) -> None:
     assert record["max_abs_difference"] == pytest.approx(0.5, rel=0.01)
     assert "test: " in record["message"]
     assert "fiji: " in record["message"]
+
+
+@pytest.mark.parametrize("broken", [{"wrong": np.nan}, {"cut": 1}])
+def test_results_that_cannot_be_compared_have_no_difference(
+    subject: Subject, broken: dict[str, Any]
+) -> None:
+    (record,) = check(subject, Pretended(**broken))
+
+    assert (record["status"], record["cause"]) == ("failed", "values")
+    assert record["max_abs_difference"] is None
+    assert set(record["seams"].get("fiji", {"none": None}).values()) == {None}
+    assert "not finite" in record["message"] or "its shape is" in record["message"]
+    json.dumps(record, allow_nan=False)
+
+
+def test_a_tool_that_refuses_the_size_of_the_image_is_left_out(subject: Subject) -> None:
+    image = np.asarray(subject.array(subject.input)[0, 0, :200, :300])
+    consumers = [
+        Pretended("core", ("core",)),
+        Pretended("core-wrong", ("core",), wrong=0.5),
+        Pretended("fiji"),
+        Pretended("reader", ()),
+    ]
+
+    core, wrong, fiji, reader = check_consumers(subject, consumers=consumers, image=image)
+
+    assert core["status"] == "skipped"
+    assert "test pair: every pixel as expected; bioimageio.core cuts no image" in core["message"]
+    assert core["tiles"] == {}
+    assert [each["status"] for each in (wrong, fiji, reader)] == ["failed", "passed", "passed"]
+
+
+@pytest.mark.parametrize(
+    "size",
+    [{"min": 64, "step": 64}, {"tensor_id": "raw", "axis_id": "y", "offset": 0}, None, "512"],
+)
+def test_a_package_of_another_form_fails_with_the_reason_but_is_read(
+    subject: Subject, size: Any
+) -> None:
+    content = copy.deepcopy(dict(subject.content))
+    for axis in content["inputs"][0]["axes"][2:]:
+        axis["size"] = size
+
+    tiled, reader = check(replace(subject, content=content), Pretended(), Pretended("reader", ()))
+
+    assert (tiled["status"], tiled["cause"]) == ("failed", "fault")
+    assert "one fixed size" in tiled["message"]
+    assert reader["status"] == "passed"
+
+
+@pytest.mark.parametrize("axes", [[], [{"id": "y"}], None])
+def test_a_package_without_axes_fails_with_the_reason(subject: Subject, axes: Any) -> None:
+    content = copy.deepcopy(dict(subject.content))
+    content["outputs"][0]["axes"] = axes
+
+    strange = replace(subject, content=content)
+    (record,) = check(strange, Pretended())
+
+    assert record["status"] == "failed"
+    assert "axis" in record["message"] or "form" in record["message"]
+    with pytest.raises(ConfigurationError, match="Seams cannot be measured"):
+        trade_of_package(strange)
 
 
 def test_a_consumer_that_fails_or_complains_fails(subject: Subject) -> None:
@@ -189,19 +254,39 @@ def test_rules_that_wait_for_consumers_are_judged_by_them() -> None:
     )
     names = ("ilastik", "reader-0.5.14.3", "fiji", "qupath-0.6", "qupath-0.7")
 
-    def judged(**statuses: str) -> dict[int, str]:
+    def judged(**causes: str) -> dict[int, str]:
+        def status(name: str) -> str:
+            cause = causes.get(name, "passed")
+            return cause if cause in ("passed", "skipped") else "failed"
+
         records = [
-            {"name": name, "engine": "e", "status": statuses.get(name, "passed"), "message": "m"}
+            {
+                "name": name,
+                "engine": "e",
+                "status": status(name),
+                "message": "m",
+                "cause": causes.get(name),
+            }
             for name in names
         ]
         report = settle(Report("P.zip", "0", rules), records)
         assert [each["name"] for each in report.consumers] == list(names)
+        assert report.passed is False
+        messages.update({finding.id: finding.message for finding in report.findings})
         return {finding.id: finding.status for finding in report.findings}
 
+    messages: dict[int, str] = {}
     assert judged() == {3: "passed", 24: "skipped", 25: "passed", 35: "failed"}
-    assert judged(fiji="failed")[25] == "failed"
+    assert judged(fiji="values")[25] == "failed"
     assert judged(fiji="skipped")[25] == "skipped"
-    assert judged(ilastik="failed")[3] == "failed"
+    assert judged(ilastik="refused")[3] == "failed"
+    # Whoever returns other numbers has read the package.
+    assert judged(ilastik="values")[3] == "passed"
+    for nothing_run in ("absent", "fault"):
+        assert judged(ilastik=nothing_run, fiji=nothing_run) == {
+            3: "skipped", 24: "skipped", 25: "skipped", 35: "failed"
+        }  # fmt: skip
+        assert messages[25] == "Version 4. Not run: fiji: m"
     assert settle(Report("P.zip", "0", rules), []).findings == rules
     good = settle(Report("P.zip", "0", rules), [])
     assert not good.passed

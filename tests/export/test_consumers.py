@@ -19,6 +19,7 @@ from careamics_denoisplit_export.consumers.comparing import (
     Tiles,
     difference,
     expected_results,
+    finite,
     seams,
 )
 from careamics_denoisplit_export.consumers.driver import ilastik
@@ -112,6 +113,17 @@ def test_a_program_that_fails_or_answers_nonsense_is_an_error(
         ask(program(text), tmp_path, {"problems": []}, runs)
 
 
+def test_a_program_that_cannot_read_the_package_predicts_nothing(
+    program: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    refusing = FAKE.replace('"runs": finished', '"runs": [], "refused": ["no author"]')
+
+    answer = ask(program(refusing), tmp_path, {"problems": []}, [Run("a", IMAGE, "whole", 7, 0)])
+
+    assert answer.refused == ("no author",)
+    assert answer.outputs == {}
+
+
 def test_a_program_that_never_ends_is_stopped(
     program: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
@@ -157,6 +169,8 @@ def test_other_shapes_and_numbers_that_are_none_differ() -> None:
 
     assert "its shape is" in difference(expected[:, 1:], expected).problem
     assert "1 values are not finite" in difference(broken, expected).problem
+    assert "1 of the expected values are not finite" in difference(expected, broken).problem
+    assert finite(difference(broken, expected).largest) is None
 
 
 def test_equal_tiles_of_several_tools_are_computed_once() -> None:
@@ -186,6 +200,7 @@ def test_seams_are_measured_in_units_of_the_std() -> None:
     assert found is not None
     assert (found.median, found.maximum) == pytest.approx((0.75, 1.5), rel=1e-4)
     assert seams(tiled[:2], whole[:2], ("er", "actin")) is None
+    assert seams(tiled[:2], whole[:2], ("er", "actin", "er_std")) is None
     assert seams(tiled, 0 * whole, ("er", "actin", "er_std", "actin_spread")) is None
 
 

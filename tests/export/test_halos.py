@@ -82,6 +82,13 @@ def test_channels_without_a_std_are_refused() -> None:
         halo_trade(image, marked, ("a", "b", "c", "d", "e"), (0,), 512, 32)
 
 
+def test_values_that_are_not_finite_have_no_seams() -> None:
+    image = np.ones((600, 600), np.float32)
+
+    with pytest.raises(DataError, match="not finite"):
+        halo_trade(image, lambda ts: [np.nan * each for each in marked(ts)], NAMES, (0,), 512, 32)
+
+
 def test_an_image_too_large_for_the_memory_is_named() -> None:
     def full(_: Tiles) -> list[Planes]:
         raise FaultError("it failed: no memory")

@@ -11,14 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from careamics_denoisplit.errors import DenoiSplitError, FaultError
+from careamics_denoisplit.errors import ConfigurationError, DenoiSplitError, FaultError
 from careamics_denoisplit.tile_plans import TileSize, Tool, plan_tiles
-from careamics_denoisplit_export.architecture import architecture_source
 from careamics_denoisplit_export.consumers.catalogue import CONSUMERS, Consumer
 from careamics_denoisplit_export.consumers.comparing import (
     Planes,
     difference,
     expected_results,
+    finite,
     seams,
 )
 from careamics_denoisplit_export.consumers.folders import BUILD_COMMAND, Say
@@ -35,43 +35,52 @@ from careamics_denoisplit_export.consumers.reference import (
     write_weights,
 )
 from careamics_denoisplit_export.package import copy_members
-from careamics_denoisplit_export.rules.findings import Finding, Report
-from careamics_denoisplit_export.rules.running import reason_not_to_run
+from careamics_denoisplit_export.rules.findings import BrokenError, Finding, Report, words_of
+from careamics_denoisplit_export.rules.running import may_run_source, reason_not_to_run
 from careamics_denoisplit_export.rules.subject import Subject
 
 Which = Literal["auto", "all", "none"]
 """Consumers that are built, all of them, or none."""
 
+Cause = Literal["", "absent", "fault", "refused", "values"]
+"""Why a consumer failed: it is not built, it or its reference broke down, it does not read the
+package, or it returns other values."""
+
 _TEST = "test"
-_SETTLED_BY = {
-    3: (NEW_READER.name, ILASTIK.name),
-    25: (FIJI.name, QUPATH_06.name, QUPATH_07.name),
-    35: (FIJI.name,),
+_SETTLED_BY: dict[int, tuple[tuple[str, ...], Cause]] = {
+    3: ((NEW_READER.name, ILASTIK.name), "refused"),
+    25: ((FIJI.name, QUPATH_06.name, QUPATH_07.name), "values"),
+    35: ((FIJI.name,), "values"),
 }
-"""Consumers that rules wait for; those of `rules` alone cannot judge them."""
+"""Consumers that rules wait for, as `rules` alone cannot judge them, and what breaks the rule."""
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What every consumer reads."""
+
+    package: Path
+    weights: Path
+    options: Options
 
 
 @dataclass(frozen=True)
 class _Case:
-    """What every consumer is given, and what it should return."""
+    """What consumers with tiles predict, and what they should return."""
 
-    package: Path
-    weights: Path
     tested: Float[np.ndarray, "_ _"]
     image: Float[np.ndarray, "_ _"]
     side: int
     halo: int
     names: tuple[str, ...]
-    options: Options
     expected: Mapping[str, Planes]
     whole: Planes | None
+    refused: Mapping[str, str]
 
     def runs(self, tools: Sequence[Tool]) -> list[Run]:
-        """Images for a consumer with these tile plans."""
-        if not tools:
-            return []
+        """Images for a consumer with these tile plans; a tool that refuses the size has none."""
         test = Run(_TEST, self.tested, "whole", self.tested.shape[0], 0)
-        return [test, *(self._run(tool) for tool in tools)]
+        return [test, *(self._run(tool) for tool in tools if tool not in self.refused)]
 
     def _run(self, tool: Tool) -> Run:
         tiles = "qupath" if tool == "qupath-script" else tool
@@ -111,9 +120,11 @@ def check_consumers(
     Returns
     -------
     tuple of dict
-        `name`, `engine`, `versions`, `status`, `max_abs_difference`, `message`, and for those
-        that ran `seconds`, `tiles` and `seams` by tile plan; where the program tells it, `tile`:
-        `seconds` for one tile, and `peak_bytes` of its process after one tile.
+        `name`, `engine`, `versions`, `status`, `max_abs_difference` (None where nothing can be
+        compared), `message`, for those that failed the `cause` ("absent", "fault", "refused" or
+        "values"), and for those that ran `seconds`, `tiles` and `seams` by tile plan; where the
+        program tells it, `tile`: `seconds` for one tile, and `peak_bytes` of its process after one
+        tile.
     """
     if which == "none":
         return ()
@@ -121,7 +132,10 @@ def check_consumers(
     required = which == "all" or "consumers" in os.environ.get("DENOISPLIT_REQUIRE", "").split(",")
     records = {
         consumer.name: _record(
-            consumer, "failed" if required else "skipped", f"not built; run: {BUILD_COMMAND}"
+            consumer,
+            "failed" if required else "skipped",
+            f"not built; run: {BUILD_COMMAND}",
+            "absent",
         )
         for consumer in consumers
         if consumer not in built
@@ -138,6 +152,9 @@ def check_consumers(
 def settle(report: Report, records: Sequence[Mapping[str, Any]]) -> Report:
     """Add consumers to a report, and judge the rules that were waiting for them.
 
+    A consumer that is not built, or that broke down, says nothing about the package: such a rule
+    stays skipped.
+
     Parameters
     ----------
     report : Report
@@ -148,21 +165,31 @@ def settle(report: Report, records: Sequence[Mapping[str, Any]]) -> Report:
     told = {record["name"]: record for record in records}
 
     def judged(finding: Finding) -> Finding:
-        needed = [told[name] for name in _SETTLED_BY.get(finding.id, ()) if name in told]
-        if finding.status != "skipped" or len(needed) < len(_SETTLED_BY.get(finding.id, "-")):
+        names, breaking = _SETTLED_BY.get(finding.id, ((), ""))
+        needed = [told[name] for name in names if name in told]
+        if finding.status != "skipped" or not names or len(needed) < len(names):
             return finding
-        broken = [each for each in needed if each["status"] == "failed"]
+        failed = [each for each in needed if each["status"] == "failed"]
+        broken = [each for each in failed if each.get("cause") == breaking]
         if broken:
-            text = "; ".join(f"{each['name']}: {each['message']}" for each in broken)
-            return replace(finding, status="failed", message=text)
-        if any(each["status"] != "passed" for each in needed):
+            return replace(finding, status="failed", message=_messages(broken))
+        found = finding.message.split(" Not run:", maxsplit=1)[0]
+        # Whoever returns other values has at least read the package.
+        harmless = "values" if breaking == "refused" else breaking
+        silent = [each for each in failed if each.get("cause") != harmless]
+        if silent:
+            return replace(finding, message=f"{found} Not run: {_messages(silent)}")
+        if any(each["status"] == "skipped" for each in needed):
             return finding
         engines = "; ".join(each["engine"] for each in needed)
-        found = finding.message.split(" Not run:", maxsplit=1)[0]
         return replace(finding, status="passed", message=f"{found} Agreed: {engines}.")
 
     findings = tuple(judged(finding) for finding in report.findings)
     return replace(report, findings=findings, consumers=tuple(dict(each) for each in records))
+
+
+def _messages(records: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{each['name']}: {each['message']}" for each in records)
 
 
 def _run_all(
@@ -174,50 +201,74 @@ def _run_all(
     say: Say,
 ) -> dict[str, dict[str, Any]]:
     tools = {tool for consumer in built for tool in consumer.tools}
+    case, problem = None, ""
     try:
-        case = _case(subject, tools, folder, trust, image, say)
-    except DenoiSplitError as error:
-        return {each.name: _record(each, "failed", str(error)) for each in built}
+        given = _given(subject, folder, trust)
+    except Exception as error:  # noqa: BLE001 - a stranger's package may hold anything
+        return {each.name: _record(each, "failed", _words(error), "fault") for each in built}
+    if tools:
+        try:
+            case = _case(subject, tools, given.weights, image, say)
+        except Exception as error:  # noqa: BLE001 - a stranger's package may hold anything
+            problem = _words(error)
     records = {}
     for consumer in built:
+        if consumer.tools and case is None:
+            records[consumer.name] = _record(consumer, "failed", problem, "fault")
+            continue
         say(f"{consumer.name} ({consumer.engine}) ...")
-        records[consumer.name] = _judge(consumer, case)
+        records[consumer.name] = _judge(consumer, given, case if consumer.tools else None)
     return records
+
+
+def _words(error: Exception) -> str:
+    """Say what kept consumers from running, or from being compared."""
+    if isinstance(error, DenoiSplitError | BrokenError):
+        return str(error)
+    return f"the package has not the form that consumers are compared on: {words_of(error)}"
+
+
+def _given(subject: Subject, folder: Path, trust: bool) -> _Given:
+    """Write the files that consumers read."""
+    package, weights = folder / "package.zip", write_weights(subject, folder)
+    # The bytes that were checked, not the file, which may have changed since.
+    copy_members(subject.files, package)
+    # Foreign source code is run only if it is trusted.
+    eager = ("pytorch_state_dict",) if may_run_source(subject, trust) else ()
+    return _Given(package, weights, Options(("torchscript", *eager)))
 
 
 def _case(
     subject: Subject,
     tools: set[Tool],
-    folder: Path,
-    trust: bool,
+    weights: Path,
     image: Float[np.ndarray, "_ _"] | None,
     say: Say,
 ) -> _Case:
-    """Write the files that consumers read, and compute what they should return."""
+    """Compute what consumers should return."""
     side, halo = declared_tile(subject)
     tested = tested_plane(subject)
     image = continued(tested) if image is None else image
-    package, weights = folder / "package.zip", write_weights(subject, folder)
-    # The bytes that were checked, not the file, which may have changed since.
-    copy_members(subject.files, package)
     forward = reference_forward(weights)
     height, width = image.shape
     say(f"computing what {height} x {width} px should give ...")
     shape = (int(height), int(width))
-    size = TileSize(side)
-    plans = {str(tool): plan_tiles(tool, shape, halo, size) for tool in sorted(tools)}
+    plans, refused = {}, {}
+    for tool in sorted(tools):
+        try:
+            plans[str(tool)] = plan_tiles(tool, shape, halo, TileSize(side))
+        except ConfigurationError as error:
+            refused[str(tool)] = str(error)
     expected = expected_results(plans, image, forward) if plans else {}
     return _Case(
-        package=package,
-        weights=weights,
         tested=tested,
         image=image,
         side=side,
         halo=halo,
         names=channel_names(subject),
-        options=Options(_formats(subject, trust)),
         expected={**expected, _TEST: subject.array(subject.output)[0]},
         whole=_whole(forward, image) if plans else None,
+        refused=refused,
     )
 
 
@@ -230,23 +281,30 @@ def _whole(forward: Forward, image: Float[np.ndarray, "_ _"]) -> Planes | None:
     return whole
 
 
-def _judge(consumer: Consumer, case: _Case) -> dict[str, Any]:
+def _judge(consumer: Consumer, given: _Given, case: _Case | None) -> dict[str, Any]:
     """Run one consumer and compare all that it returns."""
     begin = time.monotonic()
+    runs = [] if case is None else case.runs(consumer.tools)
     try:
-        answer = consumer.run(case.package, case.weights, case.runs(consumer.tools), case.options)
-    except DenoiSplitError as error:
-        return _record(consumer, "failed", str(error))
-    expected = case.expected
+        answer = consumer.run(given.package, given.weights, runs, given.options)
+    except (DenoiSplitError, OSError) as error:
+        return _record(consumer, "failed", str(error), "fault")
+    expected = {} if case is None else case.expected
     found = {name: difference(each, expected[name]) for name, each in answer.outputs.items()}
     differing = [f"{name}: {each.problem}" for name, each in found.items() if each.problem]
-    problems = [*answer.problems, *differing]
-    record = _record(
-        consumer, "failed" if problems else "passed", "; ".join(problems) or _praise(answer)
-    )
+    problems = [*answer.refused, *answer.problems, *differing]
+    left_out = {} if case is None else case.refused
+    reasons = [left_out[tool] for tool in consumer.tools if tool in left_out]
+    if problems:
+        cause: Cause = "refused" if answer.refused else "values"
+        record = _record(consumer, "failed", "; ".join(problems), cause)
+    else:
+        status = "skipped" if reasons and len(reasons) == len(consumer.tools) else "passed"
+        record = _record(consumer, status, "; ".join([_praise(answer), *reasons]))
+    largest = max((each.largest for each in found.values()), default=np.nan)
     return record | {
         "versions": dict(answer.versions),
-        "max_abs_difference": max((each.largest for each in found.values()), default=None),
+        "max_abs_difference": finite(largest),
         "seconds": round(time.monotonic() - begin, 1),
         "tiles": {name: count for name, count in answer.tiles.items() if name != _TEST},
         "seams": dict(_seams(answer, case)),
@@ -267,13 +325,14 @@ def _tile_cost(answer: Answer) -> dict[str, dict[str, float | int | None]]:
     return {"tile": {"seconds": round(seconds / count, 3), "peak_bytes": cost[_TEST].peak_bytes}}
 
 
-def _seams(answer: Answer, case: _Case) -> Iterator[tuple[str, dict[str, float]]]:
+def _seams(answer: Answer, case: _Case | None) -> Iterator[tuple[str, dict[str, float | None]]]:
+    whole, names = (None, ()) if case is None else (case.whole, case.names)
     for name, tiled in answer.outputs.items():
-        if name == _TEST or case.whole is None or case.whole.shape != tiled.shape:
+        if name == _TEST or whole is None or whole.shape != tiled.shape:
             continue
-        found = seams(tiled, case.whole, case.names)
+        found = seams(tiled, whole, names)
         if found is not None:
-            yield name, found._asdict()
+            yield name, {key: finite(value) for key, value in found._asdict().items()}
 
 
 def _praise(answer: Answer) -> str:
@@ -282,10 +341,10 @@ def _praise(answer: Answer) -> str:
     tiles = ", ".join(f"{count} tiles of {n}" for n, count in answer.tiles.items() if n != _TEST)
     cost = _tile_cost(answer).get("tile")
     told = f"; {cost['seconds']:.2f} s a tile" if cost else ""
-    return f"test pair and {tiles}: every pixel as expected{told}"
+    return f"test pair{' and ' if tiles else ''}{tiles}: every pixel as expected{told}"
 
 
-def _record(consumer: Consumer, status: str, message: str) -> dict[str, Any]:
+def _record(consumer: Consumer, status: str, message: str, cause: Cause = "") -> dict[str, Any]:
     return {
         "name": consumer.name,
         "engine": consumer.engine,
@@ -293,13 +352,5 @@ def _record(consumer: Consumer, status: str, message: str) -> dict[str, Any]:
         "status": status,
         "max_abs_difference": None,
         "message": message,
+        **({"cause": cause} if status == "failed" else {}),
     }
-
-
-def _formats(subject: Subject, trust: bool) -> tuple[str, ...]:
-    """Return the weight formats that may be run: foreign source code only if it is trusted."""
-    entry = subject.weights.get("pytorch_state_dict")
-    if entry is None:
-        return ("torchscript",)
-    known = subject.files.get(entry["architecture"]["source"]) == architecture_source().encode()
-    return ("torchscript", "pytorch_state_dict") if known or trust else ("torchscript",)

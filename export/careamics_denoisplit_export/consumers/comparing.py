@@ -40,7 +40,11 @@ def difference(actual: Planes, expected: Planes) -> Difference:
         return Difference(np.inf, f"its shape is {actual.shape}, not {expected.shape}")
     if not np.isfinite(actual).all():
         return Difference(np.inf, f"{int((~np.isfinite(actual)).sum())} values are not finite")
-    distance = np.abs(actual - expected)
+    if not np.isfinite(expected).all():
+        count = int((~np.isfinite(expected)).sum())
+        return Difference(np.inf, f"{count} of the expected values are not finite")
+    with np.errstate(over="ignore"):  # the largest numbers of either sign
+        distance = np.abs(actual - expected)
     beyond = distance > ABSOLUTE + RELATIVE * np.abs(expected)
     largest = float(distance.max())
     if not beyond.any():
@@ -51,6 +55,11 @@ def difference(actual: Planes, expected: Planes) -> Difference:
         f"{int(beyond.sum())} of {beyond.size} values differ, by up to {largest:.3g} gray values; "
         f"the first in channel {channel} at (y={y}, x={x})",
     )
+
+
+def finite(value: float) -> float | None:
+    """Return a number, or None where it is NaN or infinite, which JSON cannot hold."""
+    return float(value) if np.isfinite(value) else None
 
 
 def expected_results(
@@ -100,11 +109,13 @@ def seams(tiled: Planes, whole: Planes, names: Sequence[str]) -> SeamDifference 
         Over all channels that have a std; None where none has a positive one.
     """
     pairs = with_std(names)
-    if not pairs:
+    if not pairs or max(map(max, pairs)) >= len(tiled):  # or more names than channels
         return None
     means, stds = (list(each) for each in zip(*pairs, strict=True))
     try:
-        return seam_difference(tiled[means], whole[means], whole[stds])
+        # Seams of what is not finite are not finite either.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return seam_difference(tiled[means], whole[means], whole[stds])
     except DataError:
         return None
 

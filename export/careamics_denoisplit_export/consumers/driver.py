@@ -41,11 +41,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def read(job: dict[str, Any]) -> list[str]:
-    """Validate the package; return what the validator refuses."""
-    from bioimageio.spec import load_description
-
-    summary = load_description(job["package"]).validation_summary
+def refusals(description: Any) -> list[str]:
+    """Return what the validator found wrong when it read the package."""
+    summary = description.validation_summary
     if summary.status in ("passed", "valid-format"):
         return []
     told = [
@@ -152,20 +150,21 @@ def torch_forward(path: str) -> Forward:
     return forward
 
 
-def perform(job: dict[str, Any]) -> tuple[list[str], list[dict[str, int]]]:
-    """Do the task of a job; return what is wrong and what was predicted."""
-    if job["task"] == "reader":
-        return read(job), []
+def perform(job: dict[str, Any]) -> dict[str, Any]:
+    """Do the task of a job; return what the reader refuses, what is wrong, what was predicted."""
     if job["task"] == "torch":
         forward = torch_forward(job["model"])
-        return [], [finish(run, forward(load(run)), 1) for run in job["runs"]]
+        return {"runs": [finish(run, forward(load(run)), 1) for run in job["runs"]]}
     from bioimageio.spec import load_description
 
     description = load_description(job["package"])
+    refused = refusals(description)
+    if refused or job["task"] == "reader":
+        return {"refused": refused, "runs": []}
     problems = examine(job, description)
     pipeline = Pipeline(description)
     with pipeline.pipeline:
-        return problems, list(predicted(job["runs"], pipeline))
+        return {"problems": problems, "runs": list(predicted(job["runs"], pipeline))}
 
 
 def predicted(runs: list[dict[str, Any]], pipeline: Pipeline) -> Iterator[dict[str, int]]:
@@ -198,8 +197,7 @@ def main() -> None:
     """Do one job."""
     confine()
     job = json.loads(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"))
-    problems, finished = perform(job)
-    report = {"versions": versions(), "problems": problems, "runs": finished}
+    report = {"versions": versions(), **perform(job)}
     pathlib.Path(job["report"]).write_text(json.dumps(report), encoding="utf-8")
 
 

@@ -9,12 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from careamics_denoisplit.errors import ConfigurationError, DataError, FaultError
+from careamics_denoisplit.errors import (
+    ConfigurationError,
+    DataError,
+    DenoiSplitError,
+    FaultError,
+)
 from careamics_denoisplit.prediction import SeamDifference
 from careamics_denoisplit.tile_plans import TileSize, plan_tiles
 from careamics_denoisplit_export.consumers.comparing import (
     Planes,
     expected_results,
+    finite,
     seams,
     with_std,
 )
@@ -28,6 +34,7 @@ from careamics_denoisplit_export.consumers.reference import (
     tested_plane,
     write_weights,
 )
+from careamics_denoisplit_export.rules.findings import words_of
 from careamics_denoisplit_export.rules.running import reason_not_to_run
 from careamics_denoisplit_export.rules.subject import Subject
 
@@ -82,7 +89,12 @@ class HaloTrade:
             "rim": RIM,
             "unit": "std",
             "halos": [
-                {"halo": row.halo, "tiles": row.tiles, **row.seams._asdict()} for row in self.rows
+                {
+                    "halo": row.halo,
+                    "tiles": row.tiles,
+                    **{name: finite(value) for name, value in row.seams._asdict().items()},
+                }
+                for row in self.rows
             ],
         }
 
@@ -117,15 +129,22 @@ def trade_of_package(
     reason = reason_not_to_run(subject, trust)
     if reason:
         raise ConfigurationError(f"Seams cannot be measured: {reason}.")
-    side, halo = declared_tile(subject)
-    given = continued(tested_plane(subject)) if image is None else image
+    try:
+        side, halo = declared_tile(subject)
+        given = continued(tested_plane(subject)) if image is None else image
+        names = channel_names(subject)
+    except DenoiSplitError:
+        raise
+    except Exception as error:
+        # A stranger's rdf.yaml may hold anything.
+        raise ConfigurationError(f"Seams cannot be measured: {words_of(error)}.") from error
     halos = sorted({*_COMPARED, halo, 2 * halo} - {h for h in (2 * halo,) if 2 * h >= side})
     height, width = given.shape
     listed = ", ".join(map(str, halos))
     say(f"predicting {height} x {width} px whole and in tiles with halos of {listed} px ...")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         forward = reference_forward(write_weights(subject, Path(folder)))
-        return halo_trade(given, forward, channel_names(subject), halos, side, halo)
+        return halo_trade(given, forward, names, halos, side, halo)
 
 
 def halo_trade(
@@ -154,7 +173,8 @@ def halo_trade(
     Raises
     ------
     DataError
-        If the image is so small that tiles have no seams, or no channel has a std above 0.
+        If the image is so small that tiles have no seams, no channel has a std above 0, or a
+        predicted value is not finite.
     FaultError
         If there is no memory for the whole image.
     """
@@ -168,6 +188,8 @@ def halo_trade(
     inside = np.s_[:, RIM : height - RIM, RIM : width - RIM]
     whole = _whole(forward, image)[inside]
     tiled = {name: each[inside] for name, each in expected_results(plans, image, forward).items()}
+    if not all(np.isfinite(each).all() for each in (whole, *tiled.values())):
+        raise DataError("The network predicts values that are not finite, which have no seams.")
     found = {name: seams(each, whole, names) for name, each in tiled.items()}
     rows = tuple(
         HaloSeams(halo, plans[str(halo)].count, each)

@@ -67,6 +67,8 @@ class Answer:
         What its own tests of the package found wrong.
     costs : mapping of str to Cost
         Time and memory by the name of the run.
+    refused : tuple of str
+        Why it could not read the package; then nothing was predicted.
     """
 
     versions: Mapping[str, str]
@@ -74,6 +76,7 @@ class Answer:
     tiles: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
 
 
 def ask(
@@ -181,6 +184,9 @@ def _surroundings() -> dict[str, str]:
 def _read(report: Path, runs: Sequence[Run], paths: Sequence[Path]) -> Answer:
     try:
         content = json.loads(report.read_text(encoding="utf-8"))
+        refused = tuple(str(each) for each in content.get("refused", ()))
+        if refused:
+            runs, paths = (), ()
         finished = content["runs"]
         outputs = {
             run.name: _array(path, int(each["channels"]), run.image.shape)
@@ -192,7 +198,7 @@ def _read(report: Path, runs: Sequence[Run], paths: Sequence[Path]) -> Answer:
         problems = tuple(str(each) for each in content.get("problems", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FaultError(f"its answer cannot be read: {error}") from error
-    return Answer(versions, outputs, tiles, problems, costs)
+    return Answer(versions, outputs, tiles, problems, costs, refused)
 
 
 def _cost(told: Mapping[str, Any]) -> Cost:

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -70,10 +71,10 @@ def declared_tile(subject: Subject) -> tuple[int, int]:
     ConfigurationError
         If they are not one fixed size and one halo.
     """
-    sides = {subject.axis(subject.input, axis).get("size") for axis in "yx"}
-    halos = {subject.axis(subject.output, axis).get("halo", 0) for axis in "yx"}
-    side, halo = sides.pop(), halos.pop()
-    if sides or halos or not isinstance(side, int) or not isinstance(halo, int):
+    # A size may also be a mapping.
+    side, width = (subject.axis(subject.input, axis).get("size") for axis in "yx")
+    halo, other = (subject.axis(subject.output, axis).get("halo", 0) for axis in "yx")
+    if side != width or halo != other or not _is_tile(side, halo):
         raise ConfigurationError(
             "Consumers are compared on square tiles of one fixed size and one halo, which this "
             "package does not declare (rules 15 and 19). Export again."
@@ -81,9 +82,13 @@ def declared_tile(subject: Subject) -> tuple[int, int]:
     return side, halo
 
 
+def _is_tile(side: Any, halo: Any) -> bool:
+    return isinstance(side, int) and isinstance(halo, int) and 0 <= 2 * halo < side
+
+
 def channel_names(subject: Subject) -> tuple[str, ...]:
     """Return the names of the output channels."""
-    return tuple(subject.axis(subject.output, "channel")["channel_names"])
+    return tuple(map(str, subject.axis(subject.output, "channel")["channel_names"]))
 
 
 def write_weights(subject: Subject, folder: Path) -> Path:
