@@ -14,12 +14,15 @@ from careamics_denoisplit.cli.options import (
 from careamics_denoisplit.errors import (
     CheckFailedError,
     ConfigurationError,
+    DataError,
     FaultError,
     PackageError,
 )
 from careamics_denoisplit.files import require_absent, write_whole
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from careamics_denoisplit_export.rules import Report
     from careamics_denoisplit_export.rules.subject import Subject
 
@@ -217,20 +220,34 @@ def _check(
     trust: bool,
 ) -> None:
     """Judge all rules, run all consumers, tell and write the verdicts."""
+    from careamics_denoisplit_export.consumers.reference import first_plane
     from careamics_denoisplit_export.rules import check_package
     from careamics_denoisplit_export.rules.page import to_html
 
+    plane = None if image is None else first_plane(image)
     work.say("reading the package and running its weights ...")
     report = check_package(package, trust=trust)
-    if consumers != "none":
-        report = _consume(work, report, consumers, image, trust)
     work.values = report.to_dict()
-    if seams is not None:
-        work.values["seams"] = _draw_seams(work, report, image, seams, trust)
+    if consumers != "none":
+        # Until the consumers have run, nobody can say that the package passes.
+        work.values["passed"] = False
+        try:
+            report = _consume(work, report, consumers, plane, trust)
+        except Exception:
+            _tell(work, report)
+            raise
+        work.values = report.to_dict()
+    _tell(work, report)
     if html is not None:
         write_whole(html, to_html(report).encode())
         work.wrote(html)
-    _tell(work, report)
+    if seams is not None:
+        try:
+            work.values["seams"] = _draw_seams(work, report, plane, seams, trust)
+        except (ConfigurationError, DataError, FaultError) as error:
+            if report.passed:
+                raise
+            work.say(f"no picture of seams: {error}")
     if not report.passed:
         broken = [f"rule {finding.id}" for finding in report.failed]
         broken += [each["name"] for each in report.consumers if each["status"] == "failed"]
@@ -244,28 +261,24 @@ def _consume(
     work: Job,
     report: "Report",
     which: Literal["auto", "all"],
-    image: Path | None,
+    image: "np.ndarray | None",
     trust: bool,
 ) -> "Report":
     """Run the package that was judged in the programs of others."""
     from careamics_denoisplit_export.consumers.checking import check_consumers, settle
-    from careamics_denoisplit_export.consumers.reference import first_plane
 
-    plane = None if image is None else first_plane(image)
-    records = check_consumers(_judged(report), which, trust=trust, image=plane, say=work.say)
+    records = check_consumers(_judged(report), which, trust=trust, image=image, say=work.say)
     return settle(report, records)
 
 
 def _draw_seams(
-    work: Job, report: "Report", image: Path | None, picture: Path, trust: bool
+    work: Job, report: "Report", image: "np.ndarray | None", picture: Path, trust: bool
 ) -> dict[str, Any]:
     """Measure what tiles leave behind in the package that was judged, and draw it."""
     from careamics_denoisplit_export.consumers.halo_picture import draw_halo_trade
     from careamics_denoisplit_export.consumers.halos import trade_of_package
-    from careamics_denoisplit_export.consumers.reference import first_plane
 
-    plane = None if image is None else first_plane(image)
-    trade = trade_of_package(_judged(report), plane, trust=trust, say=work.say)
+    trade = trade_of_package(_judged(report), image, trust=trust, say=work.say)
     for row in trade.rows:
         figures = ", ".join(f"{name} {value:.2g}" for name, value in row.seams._asdict().items())
         work.say(f"halo {row.halo} px, {row.tiles} tiles: seams of {figures} std")
@@ -372,7 +385,12 @@ def models(
         if only_cards:
             from careamics_denoisplit_export.models.publishing import write_model_cards
 
-            work.wrote(*write_model_cards(recipes, cards))
+            written = write_model_cards(recipes, cards)
+            work.values = {
+                "models": [path.stem for path in written],
+                "files": [str(path.absolute()) for path in written],
+            }
+            work.wrote(*written)
             return
         unknown = sorted(set(names or ()) - set(PLANS))
         if unknown:
@@ -384,7 +402,16 @@ def models(
         for name in names or PLANS:
             work.say(f"{name}:")
             making = Making(PLANS[name], data, out / name, recipes, cards, work.say)
-            work.wrote(*making.run())
+            written = making.run()
+            # Said after each model, so that those that were made are told if a later one fails.
+            work.values = {
+                "models": [*work.values.get("models", ()), name],
+                "files": [
+                    *work.values.get("files", ()),
+                    *(str(path.absolute()) for path in written),
+                ],
+            }
+            work.wrote(*written)
 
 
 def _tell(work: Job, report: "Report") -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from careamics_denoisplit.checkpoint import TrainedModel, save_model
 from careamics_denoisplit.cli.app import run
+from careamics_denoisplit.errors import DataError
 from careamics_denoisplit_export import consumers, rules
-from careamics_denoisplit_export.consumers import checking
+from careamics_denoisplit_export.consumers import checking, halos
 from careamics_denoisplit_export.rules import Report
 
 
@@ -123,6 +124,45 @@ def test_check_fails_where_a_consumer_returns_other_numbers(
     assert given[1]["image"].shape == (30, 40)
     assert "fails 1 of 40 checks: zoo" in capsys.readouterr().err
     assert "test: 3 differ" in page.read_text()
+
+
+def test_faults_of_consumers_and_seams_leave_the_verdict(
+    report: Report,
+    package: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = replace(report, findings=tuple(vars_replaced(each) for each in report.findings))
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a fault of ours")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise DataError("the image has no seams")
+
+    monkeypatch.setattr(checking, "check_consumers", stop)
+    monkeypatch.setattr(halos, "trade_of_package", refuse)
+    alone = ["check", str(package.path), "--json", "-"]
+    seams = [*alone, "--consumers", "none", "--seams", str(tmp_path / "seams.png")]
+    codes, told, said = [], [], []
+    for judged, command in ((report, alone), (report, seams), (broken, seams)):
+        monkeypatch.setattr(rules, "check_package", lambda *_, found=judged, **__: found)
+        page = str(tmp_path / f"{len(codes)}.html")
+        codes.append(run([*command, "--html", page]))
+        out, err = capsys.readouterr()
+        told.append(json.loads(out))
+        said.append(err)
+
+    assert codes == [3, 2, 1]
+    assert [each["passed"] for each in told] == [False, True, False]
+    assert {len(each["rules"]) for each in told} == {39}
+    assert all("rules passed" in each for each in said)
+    assert "no picture of seams: the image has no seams" in said[2]
+    assert "fails 1 of 39 checks: rule 12" in said[2]
+    assert "no seams" in said[1]
+    assert (tmp_path / "1.html").exists()
+    assert (tmp_path / "2.html").exists()
 
 
 def test_check_measures_seams_and_draws_them(
