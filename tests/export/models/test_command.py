@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from careamics_denoisplit.cli.app import run
+from careamics_denoisplit.errors import FaultError
 from careamics_denoisplit_export.card import Card
+from careamics_denoisplit_export.models.making import Making
 from careamics_denoisplit_export.models.publishing import card_document
 from careamics_denoisplit_export.recipe import load_recipe
 
@@ -29,11 +31,14 @@ def test_cards_are_rendered_from_committed_figures_alone(clone: Path, package: A
     document = clone / "model_cards" / "tiny.json"
     document.write_text(json.dumps(card_document(Card(recipe, facts))))
 
-    assert run(["models", "--only-cards"]) == 0
+    told = clone / "models.json"
+    assert run(["models", "--only-cards", "--json", str(told)]) == 0
     card = clone / "model_cards" / "tiny.md"
     first, written = card.read_text(), card.stat().st_mtime_ns
     assert run(["models", "--only-cards"]) == 0
 
+    assert json.loads(told.read_text())["models"] == ["tiny"]
+    assert json.loads(told.read_text())["files"] == [str(card)]
     assert first.startswith("# Tiny model\n")
     assert card.stat().st_mtime_ns == written
 
@@ -44,6 +49,22 @@ def test_a_clone_without_figures_is_told_to_make_models(
     assert run(["models", "--only-cards"]) == 2
     assert "make models" in capsys.readouterr().err
     assert list((clone / "model_cards").iterdir()) == []
+
+
+def test_the_models_that_were_made_are_told_with_their_files(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(self: Making) -> list[Path]:
+        if self.plan.name == "actin_mito":
+            raise FaultError("no memory")
+        return [self.package]
+
+    monkeypatch.setattr(Making, "run", make)
+
+    assert run(["models", "er_nuclei", "actin_mito", "--json", "told.json"]) == 3
+    told = json.loads((clone / "told.json").read_text())
+    assert told["models"] == ["er_nuclei"]
+    assert told["files"] == [str(clone / "models" / "er_nuclei" / "er_nuclei.zip")]
 
 
 def test_an_unknown_model_is_refused_with_those_that_there_are(
