@@ -4,7 +4,6 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -74,16 +73,13 @@ def declared_tile(subject: Subject) -> tuple[int, int]:
     # A size may also be a mapping.
     side, width = (subject.axis(subject.input, axis).get("size") for axis in "yx")
     halo, other = (subject.axis(subject.output, axis).get("halo", 0) for axis in "yx")
-    if side != width or halo != other or not _is_tile(side, halo):
-        raise ConfigurationError(
-            "Consumers are compared on square tiles of one fixed size and one halo, which this "
-            "package does not declare (rules 15 and 19). Export again."
-        )
-    return side, halo
-
-
-def _is_tile(side: Any, halo: Any) -> bool:
-    return isinstance(side, int) and isinstance(halo, int) and 0 <= 2 * halo < side
+    same = (side, halo) == (width, other)
+    if same and isinstance(side, int) and isinstance(halo, int) and 0 <= 2 * halo < side:
+        return side, halo
+    raise ConfigurationError(
+        "Consumers are compared on square tiles of one fixed size and one halo below half of it, "
+        "which this package does not declare (rules 15 and 19). Export again."
+    )
 
 
 def channel_names(subject: Subject) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ class Subject:
             raise BrokenError(f"{name} has {size} bytes; test arrays are small.")
         content = io.BytesIO(self.file(name))
         try:
-            array: np.ndarray = np.load(content, allow_pickle=False)
+            array: Any = np.load(content, allow_pickle=False)
         except Exception as error:
             # Headers of strangers make numpy raise errors of many kinds.
             raise BrokenError(
@@ -116,7 +116,8 @@ class Subject:
             ) from error
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
             raise BrokenError(f"{name} is no plain .npy array of numbers. Export again.")
-        return array
+        numbers: np.ndarray = array
+        return numbers
 
     @cached_property
     def script(self) -> ScriptText:
