@@ -7,7 +7,8 @@ import pytest
 import tifffile
 
 from careamics_denoisplit.checkpoint import TrainedModel
-from careamics_denoisplit.evaluation import Example, evaluate
+from careamics_denoisplit.errors import DataError
+from careamics_denoisplit.evaluation import Example, evaluate, open_scenes
 
 
 @pytest.mark.parametrize(("other", "known"), [(0.2, (0.2, 0.1)), (0.3, None)])
@@ -32,3 +33,16 @@ def test_the_pixel_size_reaches_the_picture_where_images_agree_on_it(
     )
 
     assert shown[0].pixel_size == known
+
+
+def test_the_axes_that_are_given_reach_the_mixture(trained: TrainedModel, tmp_path: Path) -> None:
+    truth = np.random.default_rng(0).normal(100, 20, (2, 3, 40, 32)).astype(np.float32)
+    named = dict(zip(("er", "actin"), truth, strict=True))
+    frames = tmp_path / "frames.ome.tif"
+    tifffile.imwrite(frames, truth.mean(axis=0), metadata={"axes": "CYX"})
+
+    with pytest.raises(DataError, match="3 channels; 1 expected"):
+        open_scenes(trained.statistics, mixture=frames, truth=named)
+    scenes = open_scenes(trained.statistics, mixture=frames, truth=named, axes="SYX")
+
+    assert len(scenes) == 3

@@ -32,6 +32,7 @@ from careamics_denoisplit.prediction import predict_image, whole_image
 from careamics_denoisplit_export import Recipe, export_package
 from careamics_denoisplit_export.card import escaped, number
 from careamics_denoisplit_export.figures import estimator_in_words
+from careamics_denoisplit_export.package import plan as planning
 from careamics_denoisplit_export.package import read_zip, writing
 from careamics_denoisplit_export.package.cover import cover_png
 from careamics_denoisplit_export.package.plan import Plan
@@ -445,6 +446,26 @@ def test_facts_that_the_format_does_not_know_stop_the_export(package: Any) -> No
     require_valid(content)
     with pytest.raises(ConfigurationError, match=r"no valid package: .*license"):
         require_valid({**content, "license": "CC-BY-5.0"})
+
+
+@pytest.mark.usefixtures("no_trace")
+def test_the_prediction_to_compare_with_is_made_where_the_graph_is_traced(
+    calibrated: TrainedModel,
+    recipe: Recipe,
+    mixture: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    devices: list[Any] = []
+
+    def recorded(*arguments: Any, **options: Any) -> Any:
+        devices.append(options.get("device"))
+        return predict_image(*arguments, **options)
+
+    monkeypatch.setattr(planning, "predict_image", recorded)
+    export_package(calibrated, recipe, tmp_path / "p.zip", test_image=mixture, method="scalar")
+
+    assert devices == ["cpu"]
 
 
 def test_facts_that_make_no_valid_package_stop_the_export_before_the_network_runs(
