@@ -222,18 +222,19 @@ class RunFolderCAREamist(CAREamist):
             return checkpoint
         if checkpoint is not None:
             return load_model(self._get_default_ckpt(checkpoint))
+        stored = self._stored_manifest()
         if self.trained is None:
             if not (self.work_dir / MODEL).is_dir():
                 raise CheckpointError(
                     f"There is no trained model in {self.work_dir}. Call `train` first, or open a "
                     "run with `checkpoint_path=`."
                 )
-            self._manifest = self._stored_manifest()
             self.trained, self._follows_run = load_model(self.work_dir), True
-        elif self._follows_run and self._stored_manifest() not in (None, self._manifest):
+            self._manifest = stored
+        elif self._follows_run and stored not in (None, self._manifest):
             # Another process went on with the run, such as `denoisplit distil RUN`.
-            self._manifest = self._stored_manifest()
             self.trained = load_model(self.work_dir / MODEL)
+            self._manifest = stored
             if self.model is not None:  # else the configuration is one to train with
                 self.config, self.model = self.trained.config, _module_of(self.trained)
         return self.trained

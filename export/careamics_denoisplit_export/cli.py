@@ -399,18 +399,16 @@ def models(
             )
         from careamics_denoisplit_export.models.making import Making
 
+        made: list[str] = []
+        files: list[str] = []
         for name in names or PLANS:
             work.say(f"{name}:")
             making = Making(PLANS[name], data, out / name, recipes, cards, work.say)
             written = making.run()
+            made.append(name)
+            files += [str(path.absolute()) for path in written]
             # Said after each model, so that those that were made are told if a later one fails.
-            work.values = {
-                "models": [*work.values.get("models", ()), name],
-                "files": [
-                    *work.values.get("files", ()),
-                    *(str(path.absolute()) for path in written),
-                ],
-            }
+            work.values = {"models": made, "files": files}
             work.wrote(*written)
 
 

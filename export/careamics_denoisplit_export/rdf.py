@@ -3,7 +3,7 @@
 Numbers in the names of functions below are those of the rules in `rules`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,6 +155,26 @@ def require_valid(content: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"This would be no valid package: {'; '.join(reasons[:5])}. Correct the recipe."
         )
+
+
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value that is no container, with the nearest key above it.
+
+    Parameters
+    ----------
+    node : object
+        Content of `rdf.yaml`, or a part of it.
+    key : str
+        The key above it.
+    """
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from leaves(value, name)
+    elif isinstance(node, list):
+        for value in node:
+            yield from leaves(value, key)
+    else:
+        yield key, node
 
 
 def halo_of(size_multiple: int) -> int:

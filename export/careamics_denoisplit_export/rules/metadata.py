@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from careamics_denoisplit_export.rdf import FORMAT_VERSION, RDF_FILE
+from careamics_denoisplit_export.rdf import FORMAT_VERSION, RDF_FILE, leaves
 from careamics_denoisplit_export.rules.findings import NotRunError, require
 from careamics_denoisplit_export.rules.registry import rule
 from careamics_denoisplit_export.rules.subject import Subject
@@ -145,11 +145,11 @@ def has_no_deepimagej(subject: Subject) -> str:
 def values_are_read_by_java(subject: Subject) -> str:
     """Java's YAML 1.1 readers turn them into errors, texts or refused types."""
     require("run_mode" not in subject.content, "`run_mode` makes validators warn. Remove it.")
-    nulls = [key for key, value in _pairs(subject.content) if value is None]
+    nulls = [key for key, value in leaves(subject.content) if value is None]
     require(not nulls, f"These are null: {', '.join(nulls)}. Leave the keys out.")
     large = [
         f"{key}: {value}"
-        for key, value in _pairs(subject.content)
+        for key, value in leaves(subject.content)
         if isinstance(value, int) and abs(value) > _LARGEST_INTEGER
     ]
     require(not large, f"These exceed 2^31: {', '.join(large)}. Use smaller numbers.")
@@ -171,18 +171,6 @@ def _entries(node: Any, closed: frozenset[str] = frozenset()) -> Iterator[tuple[
     elif isinstance(node, list):
         for value in node:
             yield from _entries(value, closed)
-
-
-def _pairs(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value that is no container, with the nearest key above it."""
-    if isinstance(node, dict):
-        for name, value in node.items():
-            yield from _pairs(value, name)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _pairs(value, key)
-    else:
-        yield key, node
 
 
 def _operations(subject: Subject) -> set[str]:

@@ -19,7 +19,7 @@ from careamics_denoisplit_export.upload.address import Server
 from careamics_denoisplit_export.upload.completeness import Completeness, metadata_completeness
 from careamics_denoisplit_export.upload.contents import KEPT_BY_THE_ZOO, Contents
 from careamics_denoisplit_export.upload.journal import Entry, Journal
-from careamics_denoisplit_export.upload.manager import ArtifactManager, Item, LocalFile
+from careamics_denoisplit_export.upload.manager import ArtifactManager, Item, LocalFile, StoredFile
 from careamics_denoisplit_export.upload.readiness import obstacles_to_review
 from careamics_denoisplit_export.upload.secrecy import Token, quiet_libraries
 from careamics_denoisplit_export.upload.transport import (
@@ -296,8 +296,8 @@ class _Drafting:
 
     def _fill(self, files: tuple[LocalFile, ...]) -> None:
         """Store what is missing or different, remove what does not belong to the package."""
-        stored = self._manager.files(self._id)
-        for name in sorted(set(stored) - {file.name for file in files} - KEPT_BY_THE_ZOO):
+        stored = self._stored()
+        for name in sorted(set(stored) - {file.name for file in files}):
             self._say(f"removing {name}, which the package does not have")
             self._manager.remove_file(self._id, name)
         total, done, started = sum(map(_effort, files)), 0, time.monotonic()
@@ -318,11 +318,7 @@ class _Drafting:
 
     def _compare(self, files: tuple[LocalFile, ...], status: str) -> None:
         """Refuse to call it done where the server holds anything else than was sent."""
-        stored = {
-            file.name: file.size
-            for file in self._manager.files(self._id).values()
-            if file.name not in KEPT_BY_THE_ZOO
-        }
+        stored = {name: file.size for name, file in self._stored().items()}
         expected = {file.name: file.size for file in files}
         if stored != expected:
             wrong = sorted(set(stored.items()) ^ set(expected.items()))
@@ -331,6 +327,11 @@ class _Drafting:
                 "again."
             )
         self._require_unpublished(status)
+
+    def _stored(self) -> dict[str, StoredFile]:
+        """Files of the draft by name, but for those that the zoo adds by itself."""
+        files = self._manager.files(self._id)
+        return {name: file for name, file in files.items() if name not in KEPT_BY_THE_ZOO}
 
     def _require_unpublished(self, status: str) -> Item:
         item = self._manager.read(self._id)

@@ -1,10 +1,11 @@
 """What a package still lacks before reviewers of the zoo should look at it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from careamics_denoisplit.errors import PackageError
+from careamics_denoisplit_export.rdf import leaves
 from careamics_denoisplit_export.recipe import PLACEHOLDER_AUTHOR
 from careamics_denoisplit_export.recipe_template import SAMPLES, VALIDATION_SAMPLES
 from careamics_denoisplit_export.upload.contents import Contents
@@ -70,9 +71,9 @@ def obstacles_to_review(contents: Contents) -> tuple[str, ...]:
         )
     elif any(sample in " ".join(contents.readme.split()) for sample in VALIDATION_SAMPLES):
         found.append("its validation is the sample of the recipe template")
-    for sample in _texts(rdf):
-        if sample in SAMPLES:
-            found.append(f"its `{SAMPLES[sample]}` is the sample of the recipe template")
+    for _, value in leaves(rdf):
+        if isinstance(value, str) and value in SAMPLES:
+            found.append(f"its `{SAMPLES[value]}` is the sample of the recipe template")
     return tuple(dict.fromkeys(found))
 
 
@@ -89,18 +90,6 @@ def _is_demonstration(contents: Contents) -> bool:
 def _people(rdf: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     people = rdf.get(key)
     return [person for person in people or () if isinstance(person, Mapping)]
-
-
-def _texts(node: Any) -> Iterator[str]:
-    """Yield every text in a description."""
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, Mapping):
-        for value in node.values():
-            yield from _texts(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _texts(value)
 
 
 def _is_placeholder(name: Any) -> bool:
