@@ -26,14 +26,14 @@ from careamics_denoisplit.config import (
     load_configuration,
 )
 from careamics_denoisplit.data import Statistics
-from careamics_denoisplit.distillation import Distillation, head_for, weights_digest
+from careamics_denoisplit.distillation import Distillation, weights_digest
 from careamics_denoisplit.errors import CheckpointError
 from careamics_denoisplit.lightning_module import (
     DenoiSplitModule,
     load_weights,
     module_from_checkpoint,
 )
-from careamics_denoisplit.network import LadderVAE, SpreadHead
+from careamics_denoisplit.network import LadderVAE, SpreadHead, head_for
 from careamics_denoisplit.noise_model import (
     GaussianMixtureNoiseModel,
     load_noise_models,
@@ -56,6 +56,9 @@ CALIBRATION = "calibration.json"
 SPREAD = "spread.safetensors"
 DISTILLATION = "distillation.json"
 MANIFEST = "manifest.json"
+
+_FORMER_HEAD = 1
+"""Version of `distillation.json` whose head has other layers than today's."""
 
 
 @dataclass(frozen=True)
@@ -280,14 +283,13 @@ def _load_spread(folder: Path, network: LadderVAE) -> tuple[SpreadHead | None, D
     """Read the one-pass spread, where there is one that belongs to these weights."""
     if not (folder / DISTILLATION).is_file():
         return None, None
+    noted = files.read_json(folder / DISTILLATION, error=CheckpointError)
+    if isinstance(noted, Mapping) and noted.get("format_version") == _FORMER_HEAD:
+        _leave_out(folder, "is of a former kind")
+        return None, None
     distillation = _read(folder / DISTILLATION, Distillation)
     if distillation.weights_sha256 != weights_digest(network):
-        warnings.warn(
-            f"{folder / SPREAD}: the one-pass spread was fitted to other weights and is left out. "
-            "Run `denoisplit distil` to fit it to these.",
-            UserWarning,
-            stacklevel=4,
-        )
+        _leave_out(folder, "was fitted to other weights")
         return None, None
     head = head_for(network, distillation.width)
     try:
@@ -295,6 +297,15 @@ def _load_spread(folder: Path, network: LadderVAE) -> tuple[SpreadHead | None, D
     except CheckpointError as error:
         raise CheckpointError(f"{folder / SPREAD}: {error}") from None
     return head.eval().requires_grad_(requires_grad=False), distillation
+
+
+def _leave_out(folder: Path, why: str) -> None:
+    warnings.warn(
+        f"{folder / SPREAD}: the one-pass spread {why} and is left out. Run `denoisplit distil` "
+        "to fit it to these weights.",
+        UserWarning,
+        stacklevel=5,
+    )
 
 
 def _tensors_of(module: nn.Module, what: str) -> dict[str, Tensor]:

@@ -27,13 +27,13 @@ from careamics_denoisplit.checkpoint import (
 )
 from careamics_denoisplit.config import DenoiSplitConfiguration, configuration_from_dict, explain
 from careamics_denoisplit.data import InputMap, InputRule, Statistics, statistics_of_image
-from careamics_denoisplit.distillation import Distillation, head_for, weights_digest
+from careamics_denoisplit.distillation import Distillation, weights_digest
 from careamics_denoisplit.errors import CheckpointError, ConfigurationError, PackageError
 from careamics_denoisplit.files import load_yaml
 from careamics_denoisplit.files.guarded_json import parse_json
 from careamics_denoisplit.files.guarded_zip import read_zip, require_sane_zip
 from careamics_denoisplit.lightning_module import load_weights
-from careamics_denoisplit.network import LadderVAE, SpreadHead
+from careamics_denoisplit.network import LadderVAE, SpreadHead, head_for
 from careamics_denoisplit.noise_model import (
     GaussianMixtureNoiseModel,
     noise_model_file,

@@ -29,10 +29,12 @@ class DistillationConfig(BaseModel):
     """Side of the crops in pixels; smaller images are used whole."""
     batch_size: Count = 2
     """Crops of one step."""
+    pairing: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
+    """Share of the crops whose channels come from different places; mixtures have none."""
     samples_per_step: Annotated[Literal[1, 2], BeforeValidator(refuse_truth)] = 2
     """Posterior samples of each crop and step; two are drawn with noise of opposite sign."""
     learning_rate: Positive = 6e-3
-    """Largest step of Adam; it falls to zero along half a cosine."""
+    """Largest step of Adam; it rises over the first 50 steps and falls along half a cosine."""
     gradient_clip_val: Positive = 0.3
     """Largest norm of the gradient; where the spread is small, single samples make it large."""
     steps_per_validation: Count = 100

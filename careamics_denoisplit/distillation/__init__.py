@@ -14,7 +14,6 @@ from careamics_denoisplit.distillation.loss import SpreadTerms, spread_loss
 from careamics_denoisplit.distillation.record import (
     Distillation,
     Gate,
-    head_for,
     weights_digest,
 )
 
@@ -31,7 +30,6 @@ __all__ = [
     "compare",
     "fit_spread_head",
     "gates_of",
-    "head_for",
     "middles",
     "mixtures_of",
     "set_aside",

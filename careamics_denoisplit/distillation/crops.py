@@ -51,11 +51,25 @@ class Mixture:
         height, width : int
             Size in pixels; the part must lie within the field.
         """
-        planes = [plane.crop(y, x, height, width) for plane in self.planes]
-        if self.field.mixture is not None:
-            return planes[0]
+        return self.mixed([plane.crop(y, x, height, width) for plane in self.planes])
+
+    def mixed(self, crops: Sequence[Float32[np.ndarray, "y x"]]) -> Float32[np.ndarray, "y x"]:
+        """Superimpose crops of the planes by the rule of the training.
+
+        Parameters
+        ----------
+        crops : sequence of numpy.ndarray of shape (Y, X)
+            Gray values of each plane; a measured mixture stays as it is.
+        """
+        if self.is_measured:
+            return crops[0]
         rule: MixingRule = "sum" if self.statistics.mixing == "sum" else "mean"
-        return mix(np.stack(planes), rule, offsets=self.statistics.camera_offsets)
+        return mix(np.stack(crops), rule, offsets=self.statistics.camera_offsets)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the mixture was imaged as such, so that its channels cannot change places."""
+        return self.field.mixture is not None
 
     @property
     def planes(self) -> tuple[Plane, ...]:
@@ -124,6 +138,9 @@ class Crops(Dataset[Tensor]):
         Sides are multiples of this, where a field is large enough.
     seed : int
         Seed of fields, places and orientations.
+    pairing : float
+        Share of the crops whose channels come from different places: structures meet that never
+        met in the few images there are.
 
     Raises
     ------
@@ -132,13 +149,21 @@ class Crops(Dataset[Tensor]):
     """
 
     def __init__(
-        self, mixtures: Sequence[Mixture], side: int, count: int, *, multiple: int, seed: int
+        self,
+        mixtures: Sequence[Mixture],
+        side: int,
+        count: int,
+        *,
+        multiple: int,
+        seed: int,
+        pairing: float = 0.0,
     ) -> None:
         if not mixtures:
             raise DataError("There is no image to fit the one-pass spread on. Give at least one.")
         self.mixtures = tuple(mixtures)
         self.count = count
         self.seed = seed
+        self.pairing = pairing
         smallest = min(min(each.shape) for each in self.mixtures)
         whole = min(side, smallest)
         self.side = whole // multiple * multiple or whole
@@ -152,13 +177,44 @@ class Crops(Dataset[Tensor]):
     def __getitem__(self, number: int) -> Tensor:
         """Make crop `number`, shape (1, Y, X)."""
         random = np.random.default_rng([self.seed, number])
-        chosen = self.mixtures[int(random.choice(len(self.mixtures), p=self._shares))]
-        y, x = (int(random.integers(size - self.side + 1)) for size in chosen.shape)
-        turned = np.rot90(chosen.crop(y, x, self.side, self.side), int(random.integers(4)))
-        if random.integers(2):
-            turned = turned[:, ::-1]
-        normalised = chosen.statistics.normalise_input(np.ascontiguousarray(turned))
+        chosen = self._drawn(random)
+        if not chosen.is_measured and random.random() < self.pairing:
+            crop = chosen.mixed(self._apart(chosen, random))
+        else:
+            y, x = self._place(chosen, random)
+            crop = chosen.crop(y, x, self.side, self.side)
+        normalised = chosen.statistics.normalise_input(_turned(crop, random))
         return torch.from_numpy(normalised[None].astype(np.float32))
+
+    def _apart(
+        self, chosen: Mixture, random: np.random.Generator
+    ) -> list[Float32[np.ndarray, "y x"]]:
+        """Cut every channel from a place of its own."""
+        crops = []
+        for channel in range(len(chosen.planes)):
+            source = self._drawn(random)
+            if source.is_measured:
+                source = chosen
+            y, x = self._place(source, random)
+            crops.append(_turned(source.planes[channel].crop(y, x, self.side, self.side), random))
+        return crops
+
+    def _drawn(self, random: np.random.Generator) -> Mixture:
+        return self.mixtures[int(random.choice(len(self.mixtures), p=self._shares))]
+
+    def _place(self, mixture: Mixture, random: np.random.Generator) -> tuple[int, int]:
+        y, x = (int(random.integers(size - self.side + 1)) for size in mixture.shape)
+        return y, x
+
+
+def _turned(
+    crop: Float32[np.ndarray, "y x"], random: np.random.Generator
+) -> Float32[np.ndarray, "y x"]:
+    """Turn a crop by a multiple of 90 degrees, and mirror every second one."""
+    turned = np.rot90(crop, int(random.integers(4)))
+    if random.integers(2):
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
 
 
 def middles(

@@ -19,9 +19,8 @@ from torch.utils.data import DataLoader
 from careamics_denoisplit.config.distillation import DistillationConfig
 from careamics_denoisplit.distillation.crops import Crops, Mixture
 from careamics_denoisplit.distillation.loss import SpreadTerms, spread_loss
-from careamics_denoisplit.distillation.record import head_for
 from careamics_denoisplit.errors import NonFiniteError
-from careamics_denoisplit.network import Features, LadderVAE, SpreadHead, TorchNoise
+from careamics_denoisplit.network import Features, LadderVAE, SpreadHead, TorchNoise, head_for
 from careamics_denoisplit.prediction import Progress
 from careamics_denoisplit.quiet_lightning import quiet_lightning
 
@@ -29,6 +28,12 @@ VALIDATION_CROPS = 16
 """Crops on which the fit is stopped."""
 
 _TRAINING, _VALIDATION = range(2)
+
+_WARM_UP = 50
+"""Steps, or a tenth of them all, over which the learning rate rises."""
+
+_CONTEXT_PACE = 1 / 6
+"""Share of the learning rate for the look at the surroundings; with all of it fits diverged."""
 
 
 class FittedHead(NamedTuple):
@@ -94,7 +99,14 @@ def fit_spread_head(
             validation, settings.patch_size, VALIDATION_CROPS, multiple=multiple, seed=seed + 1
         )
         count = settings.steps * settings.batch_size
-        crops = Crops(training, settings.patch_size, count, multiple=multiple, seed=seed)
+        crops = Crops(
+            training,
+            settings.patch_size,
+            count,
+            multiple=multiple,
+            seed=seed,
+            pairing=settings.pairing,
+        )
         module = _Distiller(network, settings, seed)
         module.to(place)
         module.start(DataLoader(fixed, settings.batch_size))
@@ -158,7 +170,9 @@ class _Distiller(lightning.LightningModule):
 
     def __init__(self, network: LadderVAE, settings: DistillationConfig, seed: int) -> None:
         super().__init__()
-        self.head = head_for(network, settings.width)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = head_for(network, settings.width)
         self.settings = settings
         self.seed = seed
         self.best_step, self.best_loss = 0, math.inf
@@ -168,16 +182,12 @@ class _Distiller(lightning.LightningModule):
 
     @torch.no_grad()
     def start(self, loader: DataLoader[Tensor]) -> None:
-        """Begin with the overall spread of each channel, and with weights drawn from the seed."""
+        """Begin with the overall spread of each channel."""
         squares = []
         for number, batch in enumerate(loader):
             prediction, _, samples = self._passes(batch.to(self.device), _VALIDATION, number)
             squares.append((samples - prediction).square().mean(dim=(0, 1, 3, 4)))
         smallest = torch.finfo(torch.float32).tiny
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            for layer in (self.head.narrow, self.head.look):
-                layer.reset_parameters()
         self.head.start_from(0.5 * torch.stack(squares).mean(dim=0).clamp(min=smallest).log())
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -201,9 +211,22 @@ class _Distiller(lightning.LightningModule):
             }
 
     def configure_optimizers(self) -> Any:
-        """Adam, its step falling along half a cosine."""
-        optimizer = torch.optim.Adam(self.head.parameters(), lr=self.settings.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.settings.steps)
+        """Adam, its step rising for a while, then falling along half a cosine."""
+        rate, steps = self.settings.learning_rate, self.settings.steps
+        context = list(self.head.context.parameters())
+        apart = {id(parameter) for parameter in context}
+        rest = [each for each in self.head.parameters() if id(each) not in apart]
+        groups: list[dict[str, Any]] = [
+            {"params": rest},
+            {"params": context, "lr": rate * _CONTEXT_PACE},
+        ]
+        optimizer = torch.optim.Adam(groups, lr=rate)
+        warm_up = min(_WARM_UP, steps // 10 + 1)
+
+        def pace(step: int) -> float:
+            return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, pace)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

@@ -7,8 +7,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
-from careamics_denoisplit.network import LadderVAE, SpreadHead
-
 Status = Literal["passed", "failed", "not measured"]
 
 
@@ -40,8 +38,8 @@ class Gate(_Closed):
 class Distillation(_Closed):
     """Everything that `distillation.json` holds beside the tensors of the head."""
 
-    format_version: Literal[1] = 1
-    """Version of the file's layout."""
+    format_version: Literal[2] = 2
+    """Version of the file's layout, and of the head's: that of version 1 saw no surroundings."""
     channel_names: tuple[str, ...]
     """Channels of the network, in order."""
     width: PositiveInt
@@ -102,21 +100,6 @@ class Distillation(_Closed):
 def _failure(gate: Gate) -> str:
     shared = ", which samples fail as well" if gate.samples_fail else ""
     return f"{gate.title} ({gate.limit}){shared}"
-
-
-def head_for(network: LadderVAE, width: int) -> SpreadHead:
-    """Build a fresh head of the sizes that a network needs.
-
-    Parameters
-    ----------
-    network : LadderVAE
-        The network whose last features the head will read.
-    width : int
-        Feature channels of the head.
-    """
-    return SpreadHead(
-        network.output_channels, network.stem.out_channels, width, network.stem_stride
-    )
 
 
 def weights_digest(network: nn.Module) -> str:

@@ -13,7 +13,7 @@ from careamics_denoisplit.network.noise import (
     PosteriorMean,
     TorchNoise,
 )
-from careamics_denoisplit.network.spread_head import SpreadHead, SpreadOutput
+from careamics_denoisplit.network.spread_head import SpreadHead, SpreadOutput, head_for
 
 __all__ = [
     "CounterNoise",
@@ -27,4 +27,5 @@ __all__ = [
     "SpreadHead",
     "SpreadOutput",
     "TorchNoise",
+    "head_for",
 ]

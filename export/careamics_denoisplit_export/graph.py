@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from careamics_denoisplit.network.ladder_vae import Features, LadderVAE
 from careamics_denoisplit.network.noise import CounterNoise
-from careamics_denoisplit.network.spread_head import SpreadHead
+from careamics_denoisplit.network.spread_head import head_for
 from careamics_denoisplit.prediction.warning_channels import Consistency, InputRange
 from careamics_denoisplit_export.calibration_layers import JointStd, ScalarStd, per_channel
 
@@ -66,11 +66,7 @@ class ExportGraph(nn.Module):
         self.seed = seed
         channels = network.output_channels
         remove_dropout(network)
-        self.spread_head = (
-            SpreadHead(channels, network.stem.out_channels, spread_width, network.stem_stride)
-            if spread_width
-            else None
-        )
+        self.spread_head = head_for(network, spread_width) if spread_width else None
         self.calibration = JointStd(channels, hidden_units) if hidden_units else ScalarStd(channels)
         mixtures = tuple(zip(noise_gaussians, noise_coefficients, strict=True))
         self.consistency = Consistency(mixtures) if mixtures else None

@@ -17,7 +17,7 @@ from careamics_denoisplit import DenoiSplitCAREamist
 from careamics_denoisplit.careamist import hooks
 from careamics_denoisplit.checkpoint import load_model, save_model
 from careamics_denoisplit.config import load_configuration
-from careamics_denoisplit.distillation import Distillation, head_for, weights_digest
+from careamics_denoisplit.distillation import Distillation, weights_digest
 from careamics_denoisplit.errors import (
     CheckpointError,
     ConfigurationError,
@@ -27,6 +27,7 @@ from careamics_denoisplit.errors import (
     StoppedError,
     StorageError,
 )
+from careamics_denoisplit.network import head_for
 from careamics_denoisplit.training import RunCheckpoint
 
 

@@ -12,10 +12,10 @@ from careamics_denoisplit.calibration import CalibrationSet, PixelSample, fit_es
 from careamics_denoisplit.checkpoint import TrainedModel, load_model, save_model
 from careamics_denoisplit.config import create_advanced_denoisplit_config
 from careamics_denoisplit.data import Statistics
-from careamics_denoisplit.distillation import Distillation, Gate, head_for, weights_digest
+from careamics_denoisplit.distillation import Distillation, Gate, weights_digest
 from careamics_denoisplit.errors import CheckpointError
 from careamics_denoisplit.files import write_manifest
-from careamics_denoisplit.network import LadderVAE
+from careamics_denoisplit.network import LadderVAE, head_for
 
 CHANNELS = ("er", "actin")
 
@@ -101,6 +101,17 @@ def test_new_weights_leave_the_old_head_behind(
 
     save_model(folder, trained)
     assert not (folder / "spread.safetensors").exists()
+
+
+def test_a_head_of_former_layers_is_left_behind(folder: Path) -> None:
+    noted = json.loads((folder / "distillation.json").read_text())
+    (folder / "distillation.json").write_text(json.dumps(noted | {"format_version": 1}))
+    write_manifest(folder)
+
+    with pytest.warns(UserWarning, match="of a former kind and is left out. Run `denoisplit dist"):
+        loaded = load_model(folder)
+
+    assert loaded.spread_head is None
 
 
 def test_a_tensor_that_does_not_fit_is_named(folder: Path, distilled: TrainedModel) -> None:

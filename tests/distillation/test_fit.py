@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from careamics_denoisplit.config.distillation import DistillationConfig
-from careamics_denoisplit.data import Field, Plane
+from careamics_denoisplit.data import Field, ImageView, Plane, planes_of
 from careamics_denoisplit.distillation import (
     Crops,
     FittedHead,
@@ -22,6 +22,7 @@ from careamics_denoisplit.distillation import (
 )
 from careamics_denoisplit.distillation.fit import draw_samples
 from careamics_denoisplit.errors import ConfigurationError, DataError, NonFiniteError
+from careamics_denoisplit.images import read_images
 from careamics_denoisplit.network import PosteriorMean, SpreadOutput
 from careamics_denoisplit.prediction import predict_image
 
@@ -189,6 +190,31 @@ def test_crops_follow_from_seed_and_number_and_have_one_size(
     assert {tuple(crops[n].shape) for n in range(40)} == {(1, 16, 16)}
     assert torch.equal(crops[3], Crops([*mixtures, small], 32, 9, multiple=8, seed=5)[3])
     assert not torch.equal(crops[3], crops[4])
+
+
+def test_channels_of_a_share_of_the_crops_come_from_different_places(trained: Any) -> None:
+    texture = np.random.default_rng(0).uniform(50, 150, (48, 48)).astype(np.float32)
+    opened = read_images(np.stack((texture, 200 - texture)), axes="SYX", name="x", channels=1)
+    channels = tuple(
+        plane for each in opened for plane in planes_of(ImageView(each, in_memory=True), 0)
+    )
+    mixture = Mixture(Field(channels), trained.statistics)
+
+    def varying(share: float) -> int:
+        crops = Crops([mixture], 16, 40, multiple=8, seed=2, pairing=share)
+        return sum(float(crops[number].std()) > 0.1 for number in range(40))
+
+    # In place the two add up to the same everywhere.
+    assert varying(0.0) == 0
+    assert 10 <= varying(0.5) <= 30
+    assert varying(1.0) == 40
+
+
+def test_measured_mixtures_are_never_taken_apart(mixtures: tuple[Mixture, ...]) -> None:
+    apart = Crops(mixtures, 16, 8, multiple=8, seed=2, pairing=1.0)
+    whole = Crops(mixtures, 16, 8, multiple=8, seed=2)
+
+    assert all(torch.equal(apart[number], whole[number]) for number in range(8))
 
 
 def test_no_image_is_refused() -> None:

@@ -20,8 +20,8 @@ from careamics_denoisplit.calibration import (
 from careamics_denoisplit.checkpoint import TrainedModel
 from careamics_denoisplit.config import AlgorithmName, create_advanced_denoisplit_config
 from careamics_denoisplit.data import LocalLevels, Statistics
-from careamics_denoisplit.distillation import Distillation, Gate, head_for, weights_digest
-from careamics_denoisplit.network import LadderVAE, TorchNoise
+from careamics_denoisplit.distillation import Distillation, Gate, weights_digest
+from careamics_denoisplit.network import LadderVAE, TorchNoise, head_for
 from careamics_denoisplit.noise_model import GaussianMixtureNoiseModel, NoiseModelInfo
 from careamics_denoisplit.prediction import Estimate, predict_image
 from careamics_denoisplit_export import (

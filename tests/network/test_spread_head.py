@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from careamics_denoisplit.network import LadderVAE, PosteriorMean, SpreadHead
+from careamics_denoisplit.network import LadderVAE, PosteriorMean, SpreadHead, head_for
 from careamics_denoisplit.network.spread_head import LARGEST_LOG_STD, SMALLEST_LOG_STD
 
 
@@ -60,3 +60,35 @@ def test_log_std_is_bounded_so_that_a_spread_is_positive_and_finite() -> None:
     assert said.log_std[:, 0].unique().item() == SMALLEST_LOG_STD
     assert said.log_std[:, 1].unique().item() == LARGEST_LOG_STD
     assert (said.log_std.exp() > 0).all()
+
+
+@pytest.mark.parametrize("stem_stride", [1, 2])
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_the_surroundings_are_averaged_over_8_pixels_where_the_network_has_as_many(
+    stem_stride: int, levels: int
+) -> None:
+    net = network(stem_stride, latent_channels=(4,) * levels)
+    head = head_for(net, 5)
+    features = net.encode(torch.randn(1, 1, 17, 9))
+
+    said = head(net.decode_mean(features).features, features.size)
+
+    assert said.log_std.shape == (1, 2, 17, 9)
+    averaged = head.context[0].kernel_size * stem_stride
+    assert averaged == min(8, stem_stride * 2**levels)
+
+
+def test_the_spread_of_a_pixel_depends_on_what_lies_around_it() -> None:
+    torch.manual_seed(0)
+    head = SpreadHead(2, 4, 5, context_scale=4)
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.3)
+    features = torch.randn(1, 4, 64, 64)
+    elsewhere = features.clone()
+    elsewhere[..., 40:44, 32] += 3
+
+    changed = (head(features, (64, 64)).log_std - head(elsewhere, (64, 64)).log_std)[0, 0].abs()
+
+    reach = (changed > 0).nonzero()[:, 0]
+    assert reach.min() < 32, "two convolutions alone would reach 2 pixels"
+    assert reach.max() < 60
