@@ -39,7 +39,7 @@ class DistillationConfig(BaseModel):
     """Largest norm of the gradient; where the spread is small, single samples make it large."""
     steps_per_validation: Count = 100
     """Steps between two validations, the best of which is kept."""
-    patience: Count = 3
+    patience: Count = 6
     """Validations without a better one after which the fit ends."""
     reference_samples: Annotated[int, Field(strict=True, ge=32)] = 200
     """Posterior samples that the one-pass spread is compared with."""

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from careamics_denoisplit.config.distillation import DistillationConfig
@@ -31,6 +32,9 @@ _TRAINING, _VALIDATION = range(2)
 
 _WARM_UP = 50
 """Steps, or a tenth of them all, over which the learning rate rises."""
+
+_AVERAGED = 9
+"""The head is the mean of those of about the last 1/9 of the steps (polynomial decay averaging)."""
 
 _CONTEXT_PACE = 1 / 6
 """Share of the learning rate for the look at the surroundings; with all of it fits diverged."""
@@ -61,6 +65,8 @@ def fit_spread_head(
 ) -> FittedHead:
     """Fit a head until the validation loss stops falling, and keep the best one.
 
+    Heads are averaged along the way: single samples make each step noisy, and the best of a few
+    noisy heads on a few validation crops is a matter of luck.
     Every draw follows from the seed and the number of its step: crops, and the noise of one or
     two posterior samples of each. No truth is needed.
 
@@ -173,6 +179,10 @@ class _Distiller(lightning.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = head_for(network, settings.width)
+        # Shamir and Zhang (2013): later steps weigh more, whatever their number.
+        self.average = AveragedModel(
+            self.head, avg_fn=lambda mean, new, n: mean + (new - mean) * _AVERAGED / (n + _AVERAGED)
+        )
         self.settings = settings
         self.seed = seed
         self.best_step, self.best_loss = 0, math.inf
@@ -192,14 +202,19 @@ class _Distiller(lightning.LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Return the loss of one batch of crops."""
-        return self._loss(batch, _TRAINING, batch_idx).total
+        return self._loss(self.head, batch, _TRAINING, batch_idx).total
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Take the step into the average."""
+        self.average.update_parameters(self.head)
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Score the crops that every validation takes, with the same noise."""
-        self._losses.append(float(self._loss(batch, _VALIDATION, batch_idx).spread))
+        terms = self._loss(self.average.module, batch, _VALIDATION, batch_idx)
+        self._losses.append(float(terms.spread))
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the head if it is the best so far."""
+        """Keep the averaged head if it is the best so far."""
         loss = float(np.mean(self._losses))
         self._losses.clear()
         self.log("val_loss", loss)
@@ -207,7 +222,7 @@ class _Distiller(lightning.LightningModule):
             self.best_loss, self.best_step = loss, self.global_step
             self._best = {
                 name: tensor.detach().cpu().clone()
-                for name, tensor in self.head.state_dict().items()
+                for name, tensor in self.average.module.state_dict().items()
             }
 
     def configure_optimizers(self) -> Any:
@@ -238,9 +253,9 @@ class _Distiller(lightning.LightningModule):
         head.load_state_dict(self._best)
         return head.requires_grad_(requires_grad=False)
 
-    def _loss(self, batch: Tensor, stream: int, number: int) -> SpreadTerms:
+    def _loss(self, head: nn.Module, batch: Tensor, stream: int, number: int) -> SpreadTerms:
         prediction, features, samples = self._passes(batch, stream, number)
-        said = self.head(features, (batch.shape[-2], batch.shape[-1]))
+        said = head(features, (batch.shape[-2], batch.shape[-1]))
         terms = spread_loss(prediction, said, samples)
         if not torch.isfinite(terms.total):
             raise NonFiniteError(

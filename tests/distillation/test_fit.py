@@ -20,7 +20,7 @@ from careamics_denoisplit.distillation import (
     spread_loss,
     weights_digest,
 )
-from careamics_denoisplit.distillation.fit import draw_samples
+from careamics_denoisplit.distillation.fit import _Distiller, draw_samples
 from careamics_denoisplit.errors import ConfigurationError, DataError, NonFiniteError
 from careamics_denoisplit.images import read_images
 from careamics_denoisplit.network import PosteriorMean, SpreadOutput
@@ -136,6 +136,25 @@ def test_the_gradient_is_limited(
 
     # Adam divides by the gradient's own size, but for 1e-8 that it adds.
     assert moved(1e-12) < 1e-3 < moved(1.0)
+
+
+def test_the_head_that_is_judged_and_kept_is_an_average_over_the_last_steps(
+    trained: Any, mixtures: tuple[Mixture, ...], settings: DistillationConfig
+) -> None:
+    module = _Distiller(trained.network, settings, seed=0)
+    for value in (0.0, 1.0, 2.0):
+        torch.nn.init.constant_(module.head.out.bias, value)
+        module.on_train_batch_end()
+
+    expected = 0.9 + (2 - 0.9) * 9 / 11
+    averaged = module.average.module.get_parameter("out.bias")
+    assert torch.allclose(averaged, torch.tensor(expected))
+
+    batch = torch.zeros(1, 1, 16, 16)
+    module.validation_step(batch, 0)
+    torch.nn.init.constant_(module.head.out.bias, 50.0)
+    module.validation_step(batch, 0)
+    assert module._losses[0] == module._losses[1]
 
 
 def test_a_loss_that_is_no_number_is_named(
