@@ -228,14 +228,13 @@ class _Distiller(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam, its step rising for a while, then falling along half a cosine."""
         rate, steps = self.settings.learning_rate, self.settings.steps
-        context = list(self.head.context.parameters())
-        apart = {id(parameter) for parameter in context}
-        rest = [each for each in self.head.parameters() if id(each) not in apart]
-        groups: list[dict[str, Any]] = [
-            {"params": rest},
-            {"params": context, "lr": rate * _CONTEXT_PACE},
-        ]
-        optimizer = torch.optim.Adam(groups, lr=rate)
+        optimizer = torch.optim.Adam(
+            {
+                "params": part.parameters(),
+                "lr": rate * (_CONTEXT_PACE if part is self.head.context else 1),
+            }
+            for part in self.head.children()
+        )
         warm_up = min(_WARM_UP, steps // 10 + 1)
 
         def pace(step: int) -> float:
